@@ -1,0 +1,212 @@
+"""A Gymnasium wrapper that pays the shaped reward instead of the environment's own."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, Final, SupportsFloat, TypeVar
+
+import gymnasium as gym
+
+from rllama_sb3.config import load_reward_config, read_yaml
+from rllama_sb3.errors import ConfigError
+from rllama_sb3.rewards.build import build_shaper
+from rllama_sb3.rewards.schedules import WeightSchedule
+from rllama_sb3.rewards.shaper import RewardShaper
+from rllama_sb3.rewards.transition import Transition
+
+ObsType = TypeVar("ObsType")
+ActType = TypeVar("ActType")
+
+# Steps whose values are kept before they are added up; bounds the memory of endless episodes.
+_ROWS_KEPT: Final = 4096
+
+
+class RewardShapingWrapper(
+    gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.utils.RecordConstructorArgs
+):
+    """Replaces each reward by the shaped one; observations and episode ends stay as they are.
+
+    At the end of an episode, ``info["reward_shaping"]`` holds its sums::
+
+        {"env_return": float, "shaped_return": float, "length": int,
+         "components": {name: {"raw": float, "weighted": float}}}
+
+    Wrap it around everything that can end an episode (``gym.make`` puts its ``TimeLimit``
+    inside), and put a ``Monitor`` inside as well, so that it records the env return.
+
+    The clock of the weight schedules starts at global step 0 and moves by one with each step. In
+    training, :class:`~rllama_sb3.callbacks.RewardShapingCallback` sets it when ``learn`` begins,
+    and says by how much each step moves it, which is the number of environments.
+
+    Args:
+        env: Any Gymnasium environment.
+        reward_shaping: The components by name, each with ``class``, ``params`` and
+            ``weight_schedule``; or the path of a YAML file with a ``reward_shaping`` key; or a
+            ``RewardShaper``, of which the wrapper makes its own copy, so that the copies of an
+            environment never share state.
+        gamma: The learner's discount factor. Potentials need it; the callback sets it when it is
+            left out, and refuses to train with another one.
+        total_timesteps: The length of the training, which shares such as ``80%`` are shares of.
+        record_components: Put the raw values of each step into ``info["reward_components"]``.
+        bootstrap_truncated: Whether the learner estimates the future of truncated states.
+
+    Raises:
+        ConfigError: ``reward_shaping`` is wrong; all its problems are listed.
+
+    Example:
+        >>> env = RewardShapingWrapper(gym.make("CartPole-v1"), {
+        ...     "env": {"class": "EnvReward"},
+        ...     "upright": {"class": "ExpressionReward",
+        ...                 "params": {"expression": "1 - abs(next_obs[2])"}},
+        ... })
+        >>> _ = env.reset(seed=0)
+        >>> _, reward, *_ = env.step(0)
+        >>> 1.9 < reward < 2.0
+        True
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[ObsType, ActType],
+        reward_shaping: RewardShaper | Mapping[str, Any] | str | PathLike[str],
+        *,
+        gamma: float | None = None,
+        total_timesteps: int | None = None,
+        record_components: bool = False,
+        bootstrap_truncated: bool = True,
+    ) -> None:
+        gym.utils.RecordConstructorArgs.__init__(
+            self,
+            reward_shaping=reward_shaping,
+            gamma=gamma,
+            total_timesteps=total_timesteps,
+            record_components=record_components,
+            bootstrap_truncated=bootstrap_truncated,
+        )
+        gym.Wrapper.__init__(self, env)
+        self.shaper = _own_shaper(reward_shaping, gamma, total_timesteps, bootstrap_truncated)
+        self._record_components = record_components
+        self._transition = Transition(None, None, None, 0.0, False, False, {})
+        self._forget_episode()
+
+    def set_global_step(self, global_step: int, n_envs: int = 1) -> None:
+        """Sets the clock of the weight schedules.
+
+        Args:
+            global_step: Steps taken so far, summed over all environments.
+            n_envs: Environments that are stepped together; each step moves the clock by it.
+
+        Raises:
+            ConfigError: ``global_step`` is negative or ``n_envs`` is not positive.
+        """
+        self.shaper.set_clock(global_step, n_envs)
+
+    def begin_training(
+        self, global_step: int, n_envs: int, gamma: float | None
+    ) -> dict[str, WeightSchedule]:
+        """Sets the clock and γ, and returns the schedules: one message for a whole training.
+
+        Args:
+            global_step: As for :meth:`set_global_step`.
+            n_envs: As for :meth:`set_global_step`.
+            gamma: The learner's discount factor, or ``None`` where it has none.
+
+        Raises:
+            ConfigError: γ differs from the one that the wrapper was built with.
+        """
+        if gamma is not None:
+            self.shaper.adopt_gamma(gamma)
+        self.set_global_step(global_step, n_envs)
+        return self.shaper.schedules
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[ObsType, dict[str, Any]]:
+        """Resets the environment, and begins an episode of the reward."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._transition.next_obs = obs
+        self._forget_episode()
+        self.shaper.reset(obs, info)
+        return obs, info
+
+    def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Steps the environment, and pays the shaped reward.
+
+        Raises:
+            ComponentError: A component raised, or gave anything but one finite number.
+        """
+        obs, env_reward, terminated, truncated, info = self.env.step(action)
+        # One transition is filled anew at each step: to build one takes three times as long.
+        transition = self._transition
+        transition.obs = transition.next_obs
+        transition.action = action
+        transition.next_obs = obs
+        transition.env_reward = env_reward = float(env_reward)
+        transition.terminated = terminated
+        transition.truncated = truncated
+        transition.info = info
+        shaped, raw, weighted = self.shaper.step(transition)
+        self._rows.append((env_reward, *raw, *weighted))
+        if self._record_components:
+            info = {**info, "reward_components": dict(zip(self.shaper.composer, raw, strict=True))}
+        if terminated or truncated:
+            info = {**info, "reward_shaping": self._sum_up_episode()}
+        elif len(self._rows) == _ROWS_KEPT:
+            self._add_up_rows()
+        return obs, shaped, terminated, truncated, info
+
+    def _forget_episode(self) -> None:
+        # One row a step: env reward, raw values, weighted values. Rows are added up in bulk,
+        # which costs less than adding to running sums at every step.
+        self._rows: list[tuple[float, ...]] = []
+        self._sums: list[float] = [0.0] * (1 + 2 * len(self.shaper.composer))
+        self._length = 0
+
+    def _add_up_rows(self) -> None:
+        self._sums = list(map(math.fsum, zip(self._sums, *self._rows, strict=True)))
+        self._length += len(self._rows)
+        self._rows = []
+
+    def _sum_up_episode(self) -> dict[str, Any]:
+        self._add_up_rows()
+        env_return, *sums = self._sums
+        names = self.shaper.composer.names
+        raw_sums, weighted_sums = sums[: len(names)], sums[len(names) :]
+        return {
+            "env_return": env_return,
+            "shaped_return": math.fsum(weighted_sums),
+            "length": self._length,
+            "components": {
+                name: {"raw": raw, "weighted": weighted}
+                for name, raw, weighted in zip(names, raw_sums, weighted_sums, strict=True)
+            },
+        }
+
+
+def _own_shaper(
+    reward_shaping: RewardShaper | Mapping[str, Any] | str | PathLike[str],
+    gamma: float | None,
+    total_timesteps: int | None,
+    bootstrap_truncated: bool,
+) -> RewardShaper:
+    if isinstance(reward_shaping, RewardShaper):
+        shaper = copy.deepcopy(reward_shaping)
+        if gamma is not None:
+            shaper.adopt_gamma(gamma)
+        return shaper
+    build = functools.partial(
+        build_shaper,
+        gamma=gamma,
+        total_timesteps=total_timesteps,
+        bootstrap_truncated=bootstrap_truncated,
+    )
+    if isinstance(reward_shaping, Mapping):
+        return build(reward_shaping)
+    try:
+        return build(load_reward_config(reward_shaping))
+    except ConfigError as error:
+        raise ConfigError(*read_yaml(reward_shaping).attach(error.problems)) from None

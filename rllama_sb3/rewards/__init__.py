@@ -1,0 +1,52 @@
+"""Composing, scheduling and shaping rewards; needs neither Stable-Baselines3 nor torch."""
+
+from rllama_sb3.rewards.build import build_shaper, check_reward_shaping
+from rllama_sb3.rewards.builtin import (
+    ActionPenalty,
+    ActionRatePenalty,
+    CountBonus,
+    DistanceReward,
+    EnvReward,
+    ExpressionReward,
+    GoalReward,
+    InfoReward,
+    StepPenalty,
+    SurvivalBonus,
+    TerminationPenalty,
+)
+from rllama_sb3.rewards.component import (
+    RewardComponent,
+    component_registry,
+    register_component,
+)
+from rllama_sb3.rewards.composer import RewardComposer
+from rllama_sb3.rewards.potential import PotentialShaping
+from rllama_sb3.rewards.schedules import WeightSchedule, build_schedule, register_schedule
+from rllama_sb3.rewards.shaper import RewardShaper
+from rllama_sb3.rewards.transition import Transition
+
+__all__ = [
+    "ActionPenalty",
+    "ActionRatePenalty",
+    "CountBonus",
+    "DistanceReward",
+    "EnvReward",
+    "ExpressionReward",
+    "GoalReward",
+    "InfoReward",
+    "PotentialShaping",
+    "RewardComponent",
+    "RewardComposer",
+    "RewardShaper",
+    "StepPenalty",
+    "SurvivalBonus",
+    "TerminationPenalty",
+    "Transition",
+    "WeightSchedule",
+    "build_schedule",
+    "build_shaper",
+    "check_reward_shaping",
+    "component_registry",
+    "register_component",
+    "register_schedule",
+]

@@ -1,0 +1,345 @@
+"""Owns the weights of a reward, and turns component values into one number.
+
+The clock. A weight schedule is a pure function of the global step, the number of environment
+steps taken before this one, summed over all environments. A training loop either says where it
+stands before each step (:meth:`RewardShaper.update_weights`, then :meth:`RewardShaper.shape`), or
+sets the clock once and lets each step move it on (:meth:`RewardShaper.set_clock`, then
+:meth:`RewardShaper.step`), which is what the environment wrapper does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from operator import mul
+from typing import Any
+
+from rllama_sb3.errors import ComponentError, ConfigError, Problem, did_you_mean
+from rllama_sb3.rewards.composer import RewardComposer, component_error, to_number
+from rllama_sb3.rewards.potential import PotentialShaping, discounted_difference
+from rllama_sb3.rewards.schedules import WeightSchedule, build_schedule
+from rllama_sb3.rewards.transition import Transition
+
+# The shaped reward, and per component the raw and the weighted value it is the sum of.
+Breakdown = tuple[float, list[float], list[float]]
+
+
+class RewardShaper:
+    """Weights the components of a composer by their schedules, and adds them up::
+
+        r_shaped(t) = Σ_i w_i(t) · r_i(t)
+
+    For :class:`~rllama_sb3.rewards.potential.PotentialShaping` the weights stand inside the
+    difference, as that module explains.
+
+    Args:
+        composer: The components.
+        reward_shaping_config: For each component's name a mapping whose ``weight_schedule`` says
+            how its weight moves (1 throughout when absent). Further keys, such as ``class`` and
+            ``params``, were used to build the component, and are not looked at here.
+        gamma: The learner's discount factor, in [0, 1]; needed before the first step when there
+            is a potential, and possibly set later by :meth:`adopt_gamma`.
+        total_timesteps: The length of the training in global steps, which shares such as
+            ``end_step: 80%`` are shares of.
+        bootstrap_truncated: Whether the learner estimates the future of truncated states, as
+            Stable-Baselines3 does unless ``handle_timeout_termination`` is off.
+
+    Raises:
+        ConfigError: Names do not match the composer's, a schedule is wrong, or γ is not in [0, 1].
+
+    Example:
+        >>> from rllama_sb3.rewards import EnvReward, StepPenalty
+        >>> composer = RewardComposer({"env": EnvReward(), "time": StepPenalty(penalty=-1.0)})
+        >>> shaper = RewardShaper(composer, {
+        ...     "env": {},
+        ...     "time": {"weight_schedule": {"initial_weight": 0.5, "schedule_type": "linear",
+        ...                                  "final_weight": 0.0, "end_step": 100}},
+        ... })
+        >>> shaper.update_weights(50)
+        >>> shaper.shape(raw_reward=2.0)
+        1.75
+    """
+
+    def __init__(
+        self,
+        composer: RewardComposer,
+        reward_shaping_config: Mapping[str, Mapping[str, Any]],
+        *,
+        gamma: float | None = None,
+        total_timesteps: int | None = None,
+        bootstrap_truncated: bool = True,
+    ) -> None:
+        self.composer = composer
+        self.schedules: dict[str, WeightSchedule] = _build_schedules(
+            composer, reward_shaping_config, total_timesteps
+        )
+        self.gamma: float | None = None
+        if gamma is not None:
+            self.adopt_gamma(gamma)
+        self._constant_weights = [
+            schedule(0) if schedule.is_constant else 0.0 for schedule in self.schedules.values()
+        ]
+        self._varying = [
+            (index, schedule)
+            for index, schedule in enumerate(self.schedules.values())
+            if not schedule.is_constant
+        ]
+        self._potentials: list[tuple[int, PotentialShaping]] = []
+        for index, component in enumerate(composer.components.values()):
+            if isinstance(component, PotentialShaping):
+                component.bootstrap_truncated = bootstrap_truncated
+                self._potentials.append((index, component))
+        # Φ(s) and w·Φ(s), remembered from the arrival at the present state; by component index.
+        self._arrived = [0.0] * len(composer)
+        self._weighted_arrived = [0.0] * len(composer)
+        self._episode_is_open = False
+        self._no_step_yet = True
+        self._stride = 1
+        self._global_step = 0
+        self._weights = self._weights_at(0)
+
+    @property
+    def global_step(self) -> int:
+        """The global step that the present weights belong to."""
+        return self._global_step
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each component at the present global step."""
+        return dict(zip(self.composer.names, self._weights, strict=True))
+
+    def get_current_weight(self, name: str) -> float:
+        """Returns the present weight of one component.
+
+        Raises:
+            ConfigError: There is no component of that name.
+        """
+        if name not in self.schedules:
+            raise ConfigError(
+                Problem((), "unknown component", name, did_you_mean(name, self.composer.names))
+            )
+        return self._weights[self.composer.names.index(name)]
+
+    def adopt_gamma(self, gamma: float) -> None:
+        """Sets the learner's discount factor, which may be set again but not changed.
+
+        Raises:
+            ConfigError: γ is not in [0, 1], or differs from the one set before.
+        """
+        if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 <= gamma <= 1:
+            raise ConfigError(Problem(("gamma",), "must be a number in [0, 1]", gamma))
+        if self.gamma is not None and gamma != self.gamma:
+            raise ConfigError(
+                Problem(
+                    ("gamma",),
+                    f"must be the learner's own, {gamma!r}, or potentials change the task",
+                    self.gamma,
+                    "Pass the same value to both, or none to the reward: training sets it.",
+                )
+            )
+        self.gamma = float(gamma)
+
+    def update_weights(self, global_step: int) -> None:
+        """Moves the clock to ``global_step``, for the steps that follow.
+
+        Raises:
+            ConfigError: ``global_step`` is negative.
+        """
+        self.set_clock(global_step, self._stride)
+
+    def set_clock(self, global_step: int, stride: int) -> None:
+        """Moves the clock, and says how far each :meth:`step` is to move it on.
+
+        Args:
+            global_step: Environment steps taken so far, summed over all environments.
+            stride: Environment steps taken while this environment takes one: their number.
+
+        Raises:
+            ConfigError: ``global_step`` is negative or ``stride`` is not positive.
+        """
+        if global_step < 0 or stride < 1:
+            raise ConfigError(
+                f"a clock needs global_step >= 0 and n_envs >= 1, "
+                f"but got {global_step!r} and {stride!r}"
+            )
+        self._global_step, self._stride = int(global_step), int(stride)
+        self._weights = self._weights_at(self._global_step)
+        if self._no_step_yet:
+            # The episode's first state was reached under the old clock, before training told the
+            # time. Nothing was paid for it yet, so that its potential can still move. In the
+            # middle of an episode it cannot: γ·w·Φ(s) was paid, and exactly that is owed back.
+            for index, _ in self._potentials:
+                self._weighted_arrived[index] = self._weights[index] * self._arrived[index]
+
+    def reset(self, obs: Any, info: Mapping[str, Any]) -> None:
+        """Begins an episode in state ``obs``.
+
+        Raises:
+            ComponentError: A potential is not a finite number there.
+        """
+        self.composer.reset(obs, info)
+        for index, component in self._potentials:
+            try:
+                self._arrived[index] = to_number(component.potential(obs, info))
+            except Exception as error:
+                reason = component_error(self.composer.names[index], error)
+                raise ComponentError(
+                    f"at the reset before global step {self._global_step}, {reason}"
+                ) from error
+            self._weighted_arrived[index] = self._weights[index] * self._arrived[index]
+        self._episode_is_open = True
+        self._no_step_yet = True
+
+    def step(self, transition: Transition) -> Breakdown:
+        """Shapes one transition of an episode begun with :meth:`reset`, and moves the clock on.
+
+        Returns:
+            The shaped reward, the raw values and the weighted values, in the composer's order.
+
+        Raises:
+            ComponentError: A component raised, or gave anything but one finite number.
+            ConfigError: A potential needs γ, and none was set.
+        """
+        next_step = self._global_step + self._stride
+        next_weights = self._weights_at(next_step) if self._varying else self._weights
+        breakdown = self._shape(transition, next_weights)
+        self._global_step, self._weights = next_step, next_weights
+        return breakdown
+
+    def shape(
+        self,
+        raw_reward: float,
+        info: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> float:
+        """Shapes one step of a hand-written loop, under the weights of :meth:`update_weights`.
+
+        Args:
+            raw_reward: The environment's own reward.
+            info: The environment's info.
+            context: What else the components need: ``terminated``, ``truncated``, ``obs``,
+                ``action``, ``next_obs``, and anything that a component of yours reads. After a
+                step with either flag set, the next call begins an episode in ``obs``; a loop
+                that ends episodes in another way calls :meth:`reset` itself.
+
+        Returns:
+            The shaped reward.
+
+        Raises:
+            ComponentError: A component raised, or gave anything but one finite number.
+            ConfigError: A potential needs γ, and none was set.
+        """
+        given: Mapping[str, Any] = {} if context is None else context
+        transition = Transition(
+            obs=given.get("obs"),
+            action=given.get("action"),
+            next_obs=given.get("next_obs"),
+            env_reward=float(raw_reward),
+            terminated=bool(given.get("terminated", False)),
+            truncated=bool(given.get("truncated", False)),
+            info={} if info is None else info,
+            context=given,
+        )
+        if not self._episode_is_open:
+            if self._potentials and transition.obs is None:
+                raise ConfigError(
+                    "a potential needs observations, but the context has none. "
+                    'Pass context={"obs": ..., "next_obs": ..., "terminated": ...} to shape()'
+                )
+            self.reset(transition.obs, {})
+        total, _, _ = self._shape(transition, self._weights_at(self._global_step + self._stride))
+        self._episode_is_open = not (transition.terminated or transition.truncated)
+        return total
+
+    def _shape(self, transition: Transition, next_weights: list[float]) -> Breakdown:
+        try:
+            raw = self.composer.compute(transition)
+        except ComponentError as error:
+            raise ComponentError(
+                f"at global step {self._global_step}, {error}"
+            ) from error.__cause__
+        weighted = list(map(mul, raw, self._weights))
+        if self._potentials:
+            self._difference_potentials(raw, weighted, next_weights)
+        total = sum(weighted)
+        if not math.isfinite(total):
+            raise self._not_finite(raw, weighted)
+        return total, raw, weighted
+
+    def _difference_potentials(
+        self, raw: list[float], weighted: list[float], next_weights: list[float]
+    ) -> None:
+        """Replaces each Φ(s') in ``raw`` by γΦ(s') − Φ(s), and likewise in ``weighted``."""
+        gamma = self.gamma
+        if gamma is None:
+            raise ConfigError(
+                Problem(
+                    ("gamma",),
+                    "a PotentialShaping component needs the learner's discount factor",
+                    remedy="Pass gamma=model.gamma, or train with a RewardShapingCallback.",
+                )
+            )
+        arrived, weighted_arrived = self._arrived, self._weighted_arrived
+        for index, _ in self._potentials:
+            potential = raw[index]
+            weighted_potential = next_weights[index] * potential
+            raw[index] = discounted_difference(gamma, potential, arrived[index])
+            weighted[index] = discounted_difference(
+                gamma, weighted_potential, weighted_arrived[index]
+            )
+            arrived[index], weighted_arrived[index] = potential, weighted_potential
+        self._no_step_yet = False
+
+    def _not_finite(self, raw: list[float], weighted: list[float]) -> ComponentError:
+        for name, value, weighted_value in zip(self.composer.names, raw, weighted, strict=True):
+            if not (math.isfinite(value) and math.isfinite(weighted_value)):
+                return ComponentError(
+                    f"at global step {self._global_step}, component {name!r} must give a finite "
+                    f"number, but gave {value!r} (weighted: {weighted_value!r})"
+                )
+        return ComponentError(
+            f"at global step {self._global_step}, the weighted values add up to more than a "
+            f"number can hold: {dict(zip(self.composer.names, weighted, strict=True))!r}"
+        )
+
+    def _weights_at(self, global_step: int) -> list[float]:
+        # Most weights never change: they are copied, and only the others computed.
+        weights = self._constant_weights.copy()
+        for index, schedule in self._varying:
+            weights[index] = schedule(global_step)
+        return weights
+
+
+def _build_schedules(
+    composer: RewardComposer,
+    config: Mapping[str, Mapping[str, Any]],
+    total_timesteps: int | None,
+) -> dict[str, WeightSchedule]:
+    problems = [
+        Problem(
+            ("reward_shaping", name),
+            "has a component but no entry in the config",
+            remedy="Add one; an empty mapping gives it the weight 1.",
+        )
+        for name in composer.names
+        if name not in config
+    ]
+    problems += [
+        Problem(
+            ("reward_shaping", name),
+            "has an entry in the config but no component",
+            remedy=did_you_mean(name, composer.names),
+        )
+        for name in config
+        if name not in composer.components
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    return {
+        name: build_schedule(
+            config[name].get("weight_schedule", {}),
+            total_timesteps=total_timesteps,
+            path=("reward_shaping", name, "weight_schedule"),
+        )
+        for name in composer.names
+    }
