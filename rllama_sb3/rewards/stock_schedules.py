@@ -216,7 +216,9 @@ class ExponentialSchedule(WeightSchedule):
         steps = self.decay_steps
         n_decays = global_step // steps if self.staircase else global_step / steps
         weight = self.initial_weight * self.decay_rate**n_decays
-        return weight if abs(weight) > self.min_weight else self._floor
+        if weight > self.min_weight or weight < -self.min_weight:
+            return weight
+        return self._floor
 
     @property
     def is_constant(self) -> bool:

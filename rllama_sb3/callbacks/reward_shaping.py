@@ -1,0 +1,108 @@
+"""Tells the shaped training environments the time, and logs what their rewards consist of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rllama_sb3.errors import RllamaError
+
+if TYPE_CHECKING:
+    from rllama_sb3.rewards.schedules import WeightSchedule
+
+# Stable-Baselines3 cuts the keys of its printed table at 36 characters, and raises when two keys
+# are the same after that, as raw, weight and weighted of a long name are.
+_LONGEST_PRINTED_NAME: Final = 20
+_PRINTED: Final = ("stdout", "log")
+
+
+class RewardShapingCallback(BaseCallback):
+    """Advances the weight schedules of the training environments, and logs their components.
+
+    When training starts, one message gives each environment the global step, the number of
+    environments and the algorithm's γ. From then on each environment counts by itself, so that the
+    weight at global step t is exactly w(t) without another word between processes.
+
+    Logged, as means over the episodes that ended since the last dump of the logger:
+
+    ========================== ==============================================================
+    ``reward/env_return``      episode sum of the original environment's reward
+    ``reward/shaped_return``   episode sum of what the agent is trained on
+    ``reward/NAME/raw``        episode sum of the component's values before the weight
+    ``reward/NAME/weighted``   episode sum of its share in the shaped reward
+    ``reward/NAME/weight``     its weight now, at the global step that it is logged at
+    ========================== ==============================================================
+
+    Args:
+        verbose: As in Stable-Baselines3: 0 for no output.
+
+    Raises:
+        RllamaError: At the start of training, when not every environment is shaped.
+    """
+
+    def __init__(self, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        self._schedules: dict[str, WeightSchedule] = {}
+
+    def _on_training_start(self) -> None:
+        venv = self.training_env
+        if not venv.has_attr("begin_training"):
+            raise RllamaError(
+                "RewardShapingCallback needs every training environment to be wrapped in a "
+                f"RewardShapingWrapper, but got {venv}. Wrap them, for example with "
+                "make_vec_env(..., wrapper_class=RewardShapingWrapper, "
+                "wrapper_kwargs={'reward_shaping': ...}), or leave the callback out."
+            )
+        gamma = getattr(self.model, "gamma", None)
+        try:
+            answers = venv.env_method(
+                "begin_training", self.model.num_timesteps, venv.num_envs, gamma
+            )
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            raise RllamaError(
+                "the process of an environment ended when training started. "
+                "Its own error is printed above"
+            ) from error
+        self._schedules = answers[0]
+
+    def current_weights(self) -> dict[str, float]:
+        """Returns the weight of each component for the next step."""
+        return {name: weigh(self.num_timesteps) for name, weigh in self._schedules.items()}
+
+    def _on_step(self) -> bool:
+        # ARS runs its episodes elsewhere, and shows none of their infos to callbacks.
+        for info in self.locals.get("infos", ()):
+            if "reward_shaping" in info:
+                self._log_episode(info["reward_shaping"])
+        # Anyone may dump the logger after this step, and then the weight has to be that of now.
+        for name, weight in self.current_weights().items():
+            self.logger.record(f"reward/{name}/weight", weight, _hidden_from(name))
+        return True
+
+    def _log_episode(self, episode: dict[str, Any]) -> None:
+        self.logger.record_mean("reward/env_return", episode["env_return"])
+        self.logger.record_mean("reward/shaped_return", episode["shaped_return"])
+        for name, sums in episode["components"].items():
+            hidden = _hidden_from(name)
+            self.logger.record_mean(f"reward/{name}/raw", sums["raw"], hidden)
+            self.logger.record_mean(f"reward/{name}/weighted", sums["weighted"], hidden)
+
+
+class EnvReturnCallback(BaseCallback):
+    """Logs the returns of an unshaped training under the names that a shaped one has.
+
+    Without components both returns are what ``Monitor`` records; curves of trainings with and
+    without shaping then share one plot.
+    """
+
+    def _on_step(self) -> bool:
+        for info in self.locals.get("infos", ()):
+            if "episode" in info:
+                self.logger.record_mean("reward/env_return", info["episode"]["r"])
+                self.logger.record_mean("reward/shaped_return", info["episode"]["r"])
+        return True
+
+
+def _hidden_from(name: str) -> tuple[str, ...] | None:
+    return _PRINTED if len(name) > _LONGEST_PRINTED_NAME else None

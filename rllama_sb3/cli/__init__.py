@@ -1,0 +1,23 @@
+"""The command ``rllama-sb3``: one short function for each command, which delegates.
+
+What takes long to import is imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from rllama_sb3.cli.app import app
+from rllama_sb3.cli.compare import compare
+from rllama_sb3.cli.components import components
+from rllama_sb3.cli.evaluate import evaluate
+from rllama_sb3.cli.init import init
+from rllama_sb3.cli.schema import schema
+from rllama_sb3.cli.train import train
+from rllama_sb3.cli.tune import tune
+
+for _command in (init, train, tune, evaluate, compare, components, schema):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Runs the command line; ends the process with 0, 1 (failed), 2 (bad input) or 130 (Ctrl-C)."""
+    app(prog_name="rllama-sb3")

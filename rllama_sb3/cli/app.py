@@ -1,0 +1,62 @@
+"""The application: how its errors reach the user, and with which exit code."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from rllama_sb3 import __version__
+from rllama_sb3.errors import ConfigError, RllamaError
+
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+
+
+class _Group(TyperGroup):
+    """Turns what a command raises into a message and an exit code.
+
+    An error that nobody planned keeps its traceback, which is what a report of it needs.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                typer.echo(str(problem), err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except RllamaError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(FAILED) from None
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="Reward engineering for Stable-Baselines3: compose, schedule, shape and tune rewards.",
+    epilog="Start with: rllama-sb3 init CartPole-v1",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rllama-sb3 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None: ...

@@ -1,0 +1,2 @@
+def tune() -> None:
+    """Search reward and hyperparameters together."""

@@ -1,0 +1,97 @@
+"""From an experiment file to a config that is known to run, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from rllama_sb3.algorithms import check_algorithm, check_algorithm_sees_reward
+from rllama_sb3.config import ExperimentConfig, override_document, parse_sections, read_yaml
+from rllama_sb3.envs.factory import check_env_config
+from rllama_sb3.errors import ConfigError, Problem
+from rllama_sb3.optimization.search_space import check_search_space
+from rllama_sb3.rewards import check_reward_shaping
+from rllama_sb3.training import check_runnable
+
+_ANY_LENGTH: Final = 2**62
+
+
+def load_config(path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Reads an experiment file and checks everything that can be checked without training.
+
+    Args:
+        path: The YAML file.
+        overrides: ``"key.path=value"``, laid over the file in their order, as by ``--set``.
+
+    Raises:
+        ConfigError: The file cannot be read, or describes nothing that can be trained and tuned.
+            All problems are listed, each with the line it stands on; those of an override are
+            located at ``--set``.
+
+    Example:
+        >>> load_config("no_such_experiment.yaml")
+        Traceback (most recent call last):
+        ...
+        rllama_sb3.errors.ConfigError: no_such_experiment.yaml: must be an existing file...
+    """
+    document = override_document(read_yaml(path), overrides)
+    sections, problems = parse_sections(document.data)
+    if not problems:
+        config = ExperimentConfig(**sections)
+        problems = check_experiment(config)
+        if not problems:
+            return config
+    else:
+        problems += _check_sections(sections, document.data)
+    raise ConfigError(*document.attach(problems))
+
+
+def check_experiment(config: ExperimentConfig) -> list[Problem]:
+    """Returns everything that keeps a config from being trained or tuned, or an empty list.
+
+    The environment and the components are built once; nothing is trained.
+
+    Example:
+        >>> from rllama_sb3.config import parse_experiment
+        >>> config = parse_experiment({
+        ...     "env": {"id": "CartPole-v1"},
+        ...     "algorithm": {"name": "PPPO"},
+        ...     "training": {"total_timesteps": 1_000},
+        ... })
+        >>> for problem in check_experiment(config):
+        ...     print(problem)
+        algorithm.name: must be an algorithm, but got 'PPPO'. Did you mean 'PPO'?
+    """
+    data = config.to_dict()
+    return [*check_runnable(config), *check_search_space(config.tuning.search_space, data)]
+
+
+def _check_sections(sections: Mapping[str, Any], data: Mapping[str, Any]) -> list[Problem]:
+    """Checks the sections that are sound, where another one is not."""
+    problems: list[Problem] = []
+    plain = {name: _plain(section) for name, section in sections.items()}
+    components = plain.get("reward_shaping")
+    if "env" in sections:
+        problems += check_env_config(sections["env"])
+    if components:
+        # Without a length to be a share of, any that is long enough lets a schedule be checked.
+        total_timesteps = plain.get("training", {}).get("total_timesteps", _ANY_LENGTH)
+        problems += check_reward_shaping(components, total_timesteps=total_timesteps)
+    if "algorithm" in sections:
+        problems += check_algorithm(sections["algorithm"])
+        if components:
+            problems += check_algorithm_sees_reward(sections["algorithm"])
+    if "tuning" in sections:
+        space = sections["tuning"].search_space
+        # What is below an unsound section cannot be looked up there.
+        known = {key: value for key, value in space.items() if key in plain or key not in data}
+        problems += check_search_space(known, {**data, **plain})
+    return problems
+
+
+def _plain(section: Any) -> Any:
+    """Returns a section as plain values, defaults included."""
+    if isinstance(section, Mapping):
+        return {name: _plain(component) for name, component in section.items()}
+    return section.model_dump(by_alias=True)

@@ -1,0 +1,359 @@
+"""The leaves of a search space: one value of the config, and what may be suggested in its place.
+
+A leaf is declared as plain data, or computed by a callable that takes the trial. Both suggest a
+value to a live trial, and both find the parameters that would make them suggest a given value,
+which is how the first trial becomes the user's own config.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.trial import BaseTrial, FixedTrial
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool, StrictStr
+
+from rllama_sb3.errors import NO_VALUE, Path, Problem, format_path
+
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+# 1 - 0.99 is 0.010000000000000009: rounded on the way there and back, values stay what was written.
+_DECIMALS: Final = 15
+_MOST_CANDIDATES: Final = 10_000
+_NUMERIC: Final = ("low", "high", "log", "step", "transform")
+
+
+class LeafConfig(BaseModel):
+    """A declared leaf, such as ``{suggest: float, low: 0.1, high: 10.0, log: true}``.
+
+    With ``transform: one_minus`` the config gets 1 - x where x is suggested, so that a discount
+    factor near 1 can be searched by the logarithm of its distance from 1.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suggest: Literal["float", "int", "categorical"] = Field(description="What kind of value.")
+    low: Number | None = Field(None, description="The least value, inclusive.")
+    high: Number | None = Field(None, description="The greatest value, inclusive.")
+    log: StrictBool = Field(False, description="Search the logarithm of the value.")
+    step: Number | None = Field(None, description="Distance between values, counted from low.")
+    choices: list[Any] | None = Field(None, description="The values of a categorical leaf.")
+    transform: Literal["one_minus"] | None = Field(
+        None, description="one_minus: low, high and the parameter are of 1 minus the value."
+    )
+    name: StrictStr | None = Field(
+        None, description="Optuna's name of the parameter; the dotted path by default."
+    )
+
+    def check(self) -> list[Problem]:
+        """Returns what is wrong between the keys, which pydantic does not see."""
+        if self.suggest == "categorical":
+            return [*self._check_foreign(_NUMERIC), *self._check_choices()]
+        problems = self._check_foreign(("choices",))
+        problems += [
+            Problem((key,), "missing key", NO_VALUE, f"Add the {side} end of the range.")
+            for key, side, end in (("low", "lower", self.low), ("high", "upper", self.high))
+            if end is None
+        ]
+        if self.suggest == "int":
+            problems += self._check_integers()
+        if not problems:
+            problems += self._check_range()
+        return problems
+
+    def check_base(self, value: Any) -> Problem | None:
+        """Returns why a config's own value cannot be the first trial, or None if it can."""
+        remedy = "The first trial is the config as it is."
+        if self.suggest == "categorical":
+            if any(_same(choice, value) for choice in self.choices or ()):
+                return None
+            rule = "must have the config's own value among its choices"
+            return Problem(("choices",), rule, self.choices, f"Add {value!r}. {remedy}")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            rule = f"can only search a number as {self.suggest}"
+            return Problem((), rule, value, "Search it as categorical, or write a number there.")
+        if self.suggest == "int" and value != int(value):
+            rule = "can only search a whole number as int"
+            return Problem((), rule, value, "Search it as float.")
+        if self.log and self.invert(value) <= 0:
+            rule = "must be greater than 0 in the config too, where its logarithm is searched"
+            return Problem(("log",), rule, value, f"Write for example {self.low!r} there. {remedy}")
+        return None
+
+    def suggest_value(self, trial: BaseTrial, name: str) -> Any:
+        """Returns what the trial suggests, as the config has it."""
+        if self.choices is not None:
+            labels = [_label(choice) for choice in self.choices]
+            chosen = trial.suggest_categorical(name, labels)
+            return next(c for c in self.choices if _same(_label(c), chosen))
+        assert self.low is not None  # check() has seen to it.
+        assert self.high is not None
+        if self.suggest == "int":
+            step = 1 if self.step is None else int(self.step)
+            return trial.suggest_int(name, int(self.low), int(self.high), step=step, log=self.log)
+        value = trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+        return _one_minus(value) if self.transform else value
+
+    def invert(self, value: Any) -> Any:
+        """Returns the parameter for which :meth:`suggest_value` returns ``value``."""
+        if self.suggest == "categorical":
+            return _label(value)
+        if self.suggest == "int":
+            return int(value)
+        return _one_minus(value) if self.transform else float(value)
+
+    def _check_foreign(self, keys: Iterable[str]) -> list[Problem]:
+        own = "choices" if self.suggest == "categorical" else "low, high, log and step"
+        return [
+            Problem((key,), f"does not apply to suggest: {self.suggest}", remedy=f"Use {own}.")
+            for key in keys
+            if key in self.model_fields_set
+        ]
+
+    def _check_choices(self) -> list[Problem]:
+        if not self.choices:
+            value = NO_VALUE if self.choices is None else self.choices
+            rule = "missing key" if self.choices is None else "must have at least one value"
+            return [Problem(("choices",), rule, value, "List the values to choose from.")]
+        problems = []
+        for index, choice in enumerate(self.choices):
+            path = ("choices", index)
+            if not _is_plain(choice):
+                rule = "must be text, a finite number, true, false, null, or a list of these"
+                problems.append(Problem(path, rule, choice))
+            elif any(_label(choice) == _label(other) for other in self.choices[:index]):
+                problems.append(Problem(path, "must differ from the other choices", choice))
+        return problems
+
+    def _check_integers(self) -> list[Problem]:
+        problems = [
+            Problem((key,), "must be a whole number, as suggest is int", value)
+            for key, value in (("low", self.low), ("high", self.high), ("step", self.step))
+            if value is not None and value != int(value)
+        ]
+        if self.transform:
+            rule = "applies to suggest: float only"
+            problems.append(Problem(("transform",), rule, self.transform))
+        return problems
+
+    def _check_range(self) -> list[Problem]:
+        assert self.low is not None
+        assert self.high is not None
+        if self.low > self.high:
+            return [Problem(("low",), f"must not be greater than high, {self.high!r}", self.low)]
+        problems = []
+        if self.log and self.low <= 0:
+            remedy = "Raise it, or leave out log."
+            problems.append(Problem(("low",), "must be greater than 0 with log", self.low, remedy))
+        if self.step is not None:
+            if self.log:
+                rule, remedy = "cannot be used together with log", "Leave out one of the two."
+                problems.append(Problem(("step",), rule, self.step, remedy))
+            elif self.step <= 0:
+                problems.append(Problem(("step",), "must be greater than 0", self.step))
+            elif (Decimal(str(self.high)) - Decimal(str(self.low))) % Decimal(str(self.step)):
+                rule = f"must lead from low to high, from {self.low!r} to {self.high!r}"
+                problems.append(Problem(("step",), rule, self.step))
+        return problems
+
+
+@dataclass(frozen=True)
+class DeclaredLeaf:
+    """A leaf that the user wrote as data."""
+
+    path: Path
+    config: LeafConfig
+
+    @property
+    def name(self) -> str:
+        """Optuna's name of the parameter."""
+        return self.config.name or format_path(self.path)
+
+    def suggest(self, trial: BaseTrial) -> Any:
+        """Returns the config's value in this trial."""
+        return self.config.suggest_value(trial, self.name)
+
+    def parameters_for(self, value: Any) -> dict[str, Any] | None:
+        """Returns the parameters that make the trial suggest ``value``."""
+        return {self.name: self.config.invert(value)}
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Returns what is asked of a trial, by parameter name."""
+        return probe(self.suggest) or {}
+
+    def describe(self) -> Any:
+        """Returns the leaf as JSON-able data, equal for equal leaves."""
+        return self.config.model_dump(exclude_defaults=True)
+
+
+@dataclass(frozen=True)
+class ComputedLeaf:
+    """A leaf that the user wrote as a callable that takes the trial."""
+
+    path: Path
+    function: Callable[[BaseTrial], Any]
+
+    def suggest(self, trial: BaseTrial) -> Any:
+        """Returns the config's value in this trial."""
+        value = self.function(trial)
+        return value.item() if isinstance(value, np.generic) else value
+
+    def parameters_for(self, value: Any) -> dict[str, Any] | None:
+        """Returns the parameters that make the callable return ``value``, or None if unknown.
+
+        Found by trying: the value itself, 1 minus it, and all values of a countable parameter. A
+        callable that asks the trial for more than one parameter is not tried.
+        """
+        asked = probe(self.suggest)
+        if asked is None or len(asked) > 1:
+            return None
+        for name, distribution in asked.items():
+            for candidate in _candidates(distribution, value):
+                if _returns(self.suggest, {name: candidate}, value):
+                    return {name: candidate}
+            return None
+        return {} if _returns(self.suggest, {}, value) else None
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Returns what is asked of a trial, by parameter name; empty if that cannot be known."""
+        return probe(self.suggest) or {}
+
+    def describe(self) -> Any:
+        """Returns the leaf as JSON-able data, equal for equal leaves as far as that can be told."""
+        asked = probe(self.suggest)
+        if asked is None:
+            return {"callable": None}
+        described = {name: json.loads(distribution_to_json(d)) for name, d in asked.items()}
+        return {"callable": described}
+
+
+Leaf = DeclaredLeaf | ComputedLeaf
+
+
+class NotSuggestedError(Exception):
+    """A trial of the past was never asked for this parameter."""
+
+
+class KnownTrial(FixedTrial):
+    """A trial that gives known values, be they in range or not, and records what it was asked.
+
+    Args:
+        params: The values by parameter name.
+        number: Number of the trial that had them.
+        guess: Give the first possible value where none is known, instead of raising
+            :class:`NotSuggestedError`.
+    """
+
+    def __init__(self, params: Mapping[str, Any], number: int = 0, *, guess: bool = False) -> None:
+        self._known = dict(params)
+        self._guess = guess
+        super().__init__(self._known, number)
+
+    def suggest_float(
+        self,
+        name: str,
+        low: float,
+        high: float,
+        *,
+        step: float | None = None,
+        log: bool = False,
+    ) -> float:
+        """As of any trial."""
+        with self._answering(name, low):
+            return super().suggest_float(name, low, high, step=step, log=log)
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """As of any trial."""
+        with self._answering(name, low):
+            return super().suggest_int(name, low, high, step=step, log=log)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """As of any trial."""
+        with self._answering(name, choices[0] if choices else None):
+            return super().suggest_categorical(name, choices)
+
+    def _answering(self, name: str, first: Any) -> warnings.catch_warnings[None]:
+        if name not in self._known:
+            if not self._guess:
+                raise NotSuggestedError(name)
+            self._known[name] = first
+        # What is known was in use, out of range or not: the user was told at the time.
+        return warnings.catch_warnings(action="ignore")
+
+
+def probe(suggest: Callable[[BaseTrial], Any]) -> dict[str, BaseDistribution] | None:
+    """Returns what a callable asks of a trial, or None where it wants a real one."""
+    trial = KnownTrial({}, guess=True)
+    try:
+        suggest(trial)
+    except Exception:  # Whatever it raises, it will raise again in the first trial, and be seen.
+        return None
+    return trial.distributions
+
+
+def lies_outside(value: Any, distribution: BaseDistribution) -> bool:
+    """Whether a value is beyond the ends of a range."""
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return not distribution.low <= value <= distribution.high
+    return False
+
+
+def _returns(suggest: Callable[[BaseTrial], Any], params: dict[str, Any], value: Any) -> bool:
+    try:
+        return _same(suggest(KnownTrial(params)), value)
+    except Exception:  # A candidate is only a guess: 1 minus some text, or log of -1.
+        return False
+
+
+def _candidates(distribution: BaseDistribution, value: Any) -> list[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    guesses: list[Any] = []
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        guesses = [value, _one_minus(value)]
+    if isinstance(distribution, IntDistribution):
+        span = range(distribution.low, distribution.high + 1, distribution.step)
+        guesses = [guess for guess in guesses if guess == int(guess)]
+        return [*map(int, guesses), *(span if len(span) <= _MOST_CANDIDATES else ())]
+    return guesses
+
+
+def _one_minus(value: float) -> float:
+    return round(1.0 - value, _DECIMALS)
+
+
+def _label(choice: Any) -> Any:
+    """What Optuna stores for a choice: lists, which it cannot store everywhere, as text."""
+    return json.dumps(choice) if isinstance(choice, list) else choice
+
+
+def _same(one: Any, other: Any) -> bool:
+    # Python finds True == 1; a config does not.
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _is_plain(choice: Any) -> bool:
+    if isinstance(choice, list):
+        return all(_is_plain(item) for item in choice)
+    if isinstance(choice, float):
+        return math.isfinite(choice)
+    return choice is None or isinstance(choice, str | bool | int)

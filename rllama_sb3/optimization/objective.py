@@ -1,0 +1,246 @@
+"""The built-in objective: trains a trial's config and judges it by the env return.
+
+All trials train from the same tuning seeds, and are judged on the same episodes, so that they
+differ by their configs as little else as possible (common random numbers).
+
+A training has *diverged* when the policy holds a parameter that is not finite, or an evaluation
+gave a return that is not. Its trial is then over, whatever its other seeds did, and gets the
+value::
+
+    worst - (best - worst)
+
+over the finite evaluations of the study so far, its own included: worse than anything that was
+seen, by as much as was seen to matter. Samplers ignore a failed trial; this they learn from.
+Where nothing finite was seen yet there is no such value, and the trial fails.
+
+Any other error stops the search: a component that raises is a bug, and does not go away by trying
+other values.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import BaseTrial
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rllama_sb3.config.models import ExperimentConfig
+from rllama_sb3.config.validation import parse_experiment
+from rllama_sb3.errors import RllamaError
+from rllama_sb3.optimization.study import FAILURE
+from rllama_sb3.rewards.schedules import build_schedule
+from rllama_sb3.seeding import tuning_seed
+from rllama_sb3.training import Evaluation, TrainResult, train
+
+# Attributes of trials.
+SEEDS: Final = "seeds"
+SEED_VALUES: Final = "seed_values"
+EVALUATIONS: Final = "evaluations"
+SECONDS: Final = "seconds"
+N_STEPS: Final = "n_steps"
+DIVERGED: Final = "diverged"
+
+OnEvaluation = Callable[[BaseTrial, Evaluation], None]
+
+
+class _DivergedError(RllamaError):
+    """The policy of a training is no longer made of finite numbers."""
+
+
+@dataclass
+class TrainingObjective:
+    """Trains the config of a trial from each of its seeds; returns their mean value.
+
+    Args:
+        generate_config: Returns the config of a trial as plain values.
+        out: Folder of the search; a trial's runs are kept in ``trials/0003`` there, or in
+            ``trials/0003/seed_0`` and so on where it has several seeds.
+        on_evaluation: Called with the trial and each evaluation.
+        callbacks: Stable-Baselines3 callbacks for each training.
+    """
+
+    generate_config: Callable[[BaseTrial], Mapping[str, Any]]
+    out: Path | None = None
+    on_evaluation: OnEvaluation | None = None
+    callbacks: Sequence[BaseCallback] = field(default_factory=tuple)
+
+    def __call__(self, trial: BaseTrial) -> float:
+        """Runs the trial.
+
+        Raises:
+            TrialPruned: The pruner stopped it.
+            ConfigError: The suggested values make no config that can be run.
+        """
+        config = parse_experiment(self.generate_config(trial))
+        run = _TrialRun(trial, config, self)
+        try:
+            return run.mean_value()
+        except _DivergedError as error:
+            return _value_of_divergence(trial, run.curves, str(error))
+
+
+class _TrialRun:
+    """The trainings of one trial, and what is known of them so far."""
+
+    def __init__(
+        self, trial: BaseTrial, config: ExperimentConfig, objective: TrainingObjective
+    ) -> None:
+        self._trial, self._config, self._objective = trial, config, objective
+        n_seeds = config.tuning.seeds_per_trial
+        self._seeds = [tuning_seed(config.tuning.seed, index) for index in range(n_seeds)]
+        self._min_prune_step = min_prune_step(config)
+        self._started = time.perf_counter()
+        self._n_steps = 0
+        self.curves: list[list[tuple[int, float]]] = []
+        self._values: list[float] = []
+        self._finals: list[float] = []
+
+    def mean_value(self) -> float:
+        self._trial.set_user_attr(SEEDS, self._seeds)
+        try:
+            for index, seed in enumerate(self._seeds):
+                self._run_seed(index, seed)
+                is_last = index == len(self._seeds) - 1
+                # The last report of a training is made without asking: it is asked here.
+                if not is_last and self._trial.should_prune():
+                    raise optuna.TrialPruned(f"pruned after seed {index + 1}")
+        finally:
+            self._record()
+        return float(np.mean(self._values))
+
+    def _run_seed(self, index: int, seed: int) -> None:
+        self.curves.append([])
+        watch = _Watch()
+        n_evaluations = self._config.evaluation.n_evaluations
+        try:
+            result = train(
+                self._config,
+                seed=seed,
+                callbacks=[watch, *self._objective.callbacks],
+                out=self._folder(index),
+                on_evaluation=self._note,
+                trial=self._trial,
+                report_offset=index * n_evaluations,
+                previous_values=self._finals,
+                min_prune_step=self._min_prune_step,
+            )
+        except Exception as error:
+            self._n_steps += watch.n_steps
+            if watch.has_diverged():
+                reason = f"seed {index} diverged: {type(error).__name__}: {_first_line(error)}"
+                raise _DivergedError(reason) from error
+            raise
+        self._n_steps += result.n_steps
+        if watch.has_diverged() or not _is_finite(result):
+            raise _DivergedError(f"seed {index} diverged")
+        if result.pruned:
+            raise optuna.TrialPruned(f"pruned at global step {result.n_steps} of seed {index}")
+        self._values.append(value_of(result, self._config.tuning.objective))
+        self._finals.append(result.env_return)
+
+    def _note(self, evaluation: Evaluation) -> None:
+        self.curves[-1].append((evaluation.global_step, evaluation.mean))
+        if self._objective.on_evaluation is not None:
+            self._objective.on_evaluation(self._trial, evaluation)
+
+    def _folder(self, index: int) -> Path | None:
+        if self._objective.out is None:
+            return None
+        folder = trial_folder(self._objective.out, self._trial.number)
+        return folder if len(self._seeds) == 1 else folder / f"seed_{index}"
+
+    def _record(self) -> None:
+        finite = [[p for p in curve if math.isfinite(p[1])] for curve in self.curves]
+        self._trial.set_user_attr(EVALUATIONS, finite)
+        self._trial.set_user_attr(SEED_VALUES, self._values)
+        self._trial.set_user_attr(N_STEPS, self._n_steps)
+        self._trial.set_user_attr(SECONDS, round(time.perf_counter() - self._started, 3))
+
+
+def trial_folder(out: Path, number: int) -> Path:
+    """Returns the folder of a trial.
+
+    Example:
+        >>> trial_folder(Path("runs"), 3).as_posix()
+        'runs/trials/0003'
+    """
+    return out / "trials" / f"{number:04d}"
+
+
+def value_of(result: TrainResult, objective: str) -> float:
+    """Returns what a training is worth: its last evaluation, its best, or the mean of all.
+
+    ``last`` judges what the user gets; ``best`` rewards luck among noisy evaluations; ``auc``, the
+    area under the learning curve by evaluation, rewards learning fast.
+    """
+    means = [evaluation.mean for evaluation in result.evaluations]
+    if objective == "last":
+        return result.env_return
+    return max(means) if objective == "best" else float(np.mean(means))
+
+
+def min_prune_step(config: ExperimentConfig) -> int:
+    """Returns the global step before which a trial is not stopped.
+
+    It is the one from which no weight changes any more, or the end of the training where some
+    weight always does; 0 with ``tuning.prune_during_anneal``.
+    """
+    if config.tuning.prune_during_anneal:
+        return 0
+    total = config.training.total_timesteps
+    ends = [
+        build_schedule(component.weight_schedule.model_dump(), total_timesteps=total).end_step
+        for component in config.reward_shaping.values()
+    ]
+    return min(total, max((total if end is None else end for end in ends), default=0))
+
+
+class _Watch(BaseCallback):
+    """Keeps hold of the model of a training that may not come to an end."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    @property
+    def n_steps(self) -> int:
+        return int(self.model.num_timesteps) if hasattr(self, "model") else 0
+
+    def has_diverged(self) -> bool:
+        model: BaseAlgorithm | None = getattr(self, "model", None)
+        if model is None:
+            return False
+        return not all(bool(torch.isfinite(p).all()) for p in model.policy.parameters())
+
+
+def _value_of_divergence(
+    trial: BaseTrial, own: Sequence[Sequence[tuple[int, float]]], reason: str
+) -> float:
+    trial.set_user_attr(DIVERGED, True)
+    trial.set_user_attr(FAILURE, reason)
+    study = getattr(trial, "study", None)
+    curves = [*own]
+    for past in study.get_trials(deepcopy=False) if study is not None else ():
+        curves += past.user_attrs.get(EVALUATIONS, ())
+    seen = [value for curve in curves for _, value in curve if math.isfinite(value)]
+    if not seen:
+        return math.nan
+    worst, best = min(seen), max(seen)
+    # Where all were equal, the scale is their size.
+    return worst - ((best - worst) or max(1.0, abs(worst)))
+
+
+def _is_finite(result: TrainResult) -> bool:
+    return all(math.isfinite(evaluation.mean) for evaluation in result.evaluations)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]

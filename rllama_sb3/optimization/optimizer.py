@@ -1,0 +1,366 @@
+"""Tunes a config by Bayesian optimization: the reward and the algorithm together."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path as FilePath
+from typing import Any
+
+from optuna import TrialPruned
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import BaseTrial, FrozenTrial, Trial
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rllama_sb3.config.merging import merge_configs
+from rllama_sb3.config.models import ExperimentConfig, TuningConfig
+from rllama_sb3.config.validation import parse_experiment
+from rllama_sb3.errors import ConfigError, Path, Problem, RllamaError
+from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
+from rllama_sb3.optimization.pruners import build_pruner
+from rllama_sb3.optimization.reach import check_reach
+from rllama_sb3.optimization.results import ResultsFolder
+from rllama_sb3.optimization.samplers import build_sampler
+from rllama_sb3.optimization.search_space import SECTION, build_search_space, check_search_space
+from rllama_sb3.optimization.storage import open_storage
+from rllama_sb3.optimization.study import (
+    BASE_ORIGIN,
+    FAILURE,
+    INTERRUPTED,
+    ORIGIN,
+    best_trial,
+    close_cut_off_trials,
+    describe_purpose,
+    enqueue_again,
+    n_finished,
+    open_study,
+)
+from rllama_sb3.training import check_runnable
+
+StudyCallback = Callable[[Study, FrozenTrial], None]
+
+_DEFAULT_NAME = "rllama_sb3"
+_DEFAULT_N_TRIALS = 100
+
+
+class BayesianRewardOptimizer:
+    """Searches for the values that make an objective best, starting from the user's own.
+
+    With an objective of your own the config is yours in shape and meaning. Without one it is an
+    experiment: each trial trains with Stable-Baselines3 and is judged by the env return (see
+    :mod:`rllama_sb3.optimization.objective`).
+
+    Args:
+        base_config: The config that trials start from; not changed.
+        search_space: Mirrors the config, with a callable ``(trial) -> value`` or a declared leaf
+            such as ``{"suggest": "float", "low": 0.1, "high": 10.0}`` in place of the values to
+            search; ``tuning.search_space`` of the config by default.
+        objective_function: ``(trial, **objective_kwargs) -> float``. What it raises stops the
+            search, but for ``optuna.TrialPruned``.
+        objective_kwargs: Its further arguments.
+        n_trials: Trials of the study in total, those of earlier runs included; at least 1. By
+            default ``tuning.n_trials`` of an experiment, 100 with an objective of your own.
+        study_name: Under it the study is found again in its storage.
+        storage: ``sqlite:///file.db``, another URL, or an Optuna storage; memory only by default.
+        direction: ``"maximize"`` or ``"minimize"``.
+        sampler: ``tpe``, ``gp``, ``qmc``, ``random``, or one of Optuna's; ``tuning.sampler`` by
+            default.
+        pruner: ``median``, ``halving``, ``hyperband``, ``none``, or one of Optuna's;
+            ``tuning.pruner`` by default.
+        seed: Of the sampler; ``tuning.seed`` by default.
+        out: Folder for results, which :mod:`rllama_sb3.optimization.results` describes; nothing is
+            written without it.
+        callbacks: Called with the study and each trial that has ended, results being on disk.
+        on_trial_start: Called with each trial before its objective.
+        on_evaluation: Called with the trial and each evaluation of the built-in objective.
+        training_callbacks: Stable-Baselines3 callbacks for each training of the built-in objective.
+
+    Attributes:
+        base_config: The config as plain values, with all defaults of an experiment filled in.
+        study: Optuna's study, once :meth:`optimize` has opened it.
+
+    Raises:
+        ConfigError: An argument, the config or the search space is wrong; all problems are listed.
+
+    Example:
+        >>> import optuna
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> optimizer = BayesianRewardOptimizer(
+        ...     base_config={"penalty": 3.0, "goal": 1.0},
+        ...     search_space={"penalty": {"suggest": "float", "low": -5.0, "high": 5.0}},
+        ...     objective_function=lambda trial: optimizer.generate_trial_config(trial)["penalty"],
+        ...     n_trials=1,
+        ... )
+        >>> best_params, best_value, study = optimizer.optimize()
+        >>> best_params, best_value, optimizer.best_config
+        ({'penalty': 3.0}, 3.0, {'penalty': 3.0, 'goal': 1.0})
+    """
+
+    def __init__(
+        self,
+        base_config: ExperimentConfig | Mapping[str, Any],
+        search_space: Mapping[str, Any] | None = None,
+        objective_function: Callable[..., float] | None = None,
+        objective_kwargs: Mapping[str, Any] | None = None,
+        n_trials: int | None = None,
+        study_name: str | None = None,
+        storage: str | BaseStorage | None = None,
+        direction: str = "maximize",
+        *,
+        sampler: str | BaseSampler | None = None,
+        pruner: str | BasePruner | None = None,
+        seed: int | None = None,
+        out: str | FilePath | None = None,
+        callbacks: Sequence[StudyCallback] = (),
+        on_trial_start: Callable[[Trial], None] | None = None,
+        on_evaluation: OnEvaluation | None = None,
+        training_callbacks: Sequence[BaseCallback] = (),
+    ) -> None:
+        config, base, problems = _parse(base_config, is_experiment=objective_function is None)
+        tuning = TuningConfig() if config is None else config.tuning
+        space: Any = search_space
+        where: Path = ("search_space",)
+        if search_space is None:
+            space, where = _own_search_space(base), SECTION
+        default = _DEFAULT_N_TRIALS if config is None else tuning.n_trials
+        self.n_trials = default if n_trials is None else n_trials
+        problems += _check_arguments(self.n_trials, direction, study_name, config)
+        problems += check_search_space(space, base, where=where)
+        if objective_function is None and not space:
+            problems.append(Problem(where, "must name at least one value to search"))
+        if problems:
+            raise ConfigError(*problems)
+        self.base_config = base
+        self.search_space = build_search_space(space, base, where=where)
+        problems += [] if config is None else check_reach(self.search_space, config)
+        if problems:
+            raise ConfigError(*problems)
+        self.study: Study | None = None
+        self._config = config
+        self._study_name = study_name or _DEFAULT_NAME
+        self._storage, self._direction = storage, direction
+        self._sampler, self._pruner = sampler or tuning.sampler, pruner or tuning.pruner
+        self._seed = tuning.seed if seed is None else seed
+        self._out = None if out is None else FilePath(out)
+        self._callbacks = tuple(callbacks)
+        self._on_trial_start = on_trial_start
+        self._objective: Callable[[Trial], float]
+        if objective_function is None:
+            self._objective = TrainingObjective(
+                self.generate_trial_config, self._out, on_evaluation, training_callbacks
+            )
+        else:
+            self._objective = partial(objective_function, **(objective_kwargs or {}))
+        self._build_sampler(n_known=0)  # An unknown name is told now.
+        self._build_pruner()
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The best trial's values, as a fragment of the config that merges into the base.
+
+        Parameters that an objective suggested by itself, outside of the search space, are in
+        ``study.best_params`` only.
+
+        Raises:
+            RllamaError: No trial has a value yet.
+        """
+        best = self._best_trial()
+        return self.search_space.replay(best.params, best.number)
+
+    @property
+    def best_config(self) -> dict[str, Any]:
+        """The base config with the best trial's values.
+
+        Raises:
+            RllamaError: No trial has a value yet.
+        """
+        return merge_configs(self.base_config, self.best_params)
+
+    def generate_trial_config(self, trial: BaseTrial) -> dict[str, Any]:
+        """Returns the config of a trial: the base with what the trial suggests laid over it.
+
+        Args:
+            trial: A live trial, a past one, or an ``optuna.trial.FixedTrial``.
+        """
+        with _known_values_in_peace():
+            return merge_configs(self.base_config, self.search_space.suggest(trial))
+
+    def optimize(self) -> tuple[dict[str, Any], float, Study]:
+        """Runs the trials that the study still lacks; the first one is the base config.
+
+        A study that exists under this name in this storage is continued. Trials of it that were
+        interrupted are run again, and do not count.
+
+        Returns:
+            The best values as a nested fragment of the config, the best objective value, and
+            Optuna's study.
+
+        Raises:
+            ConfigError: The storage or the folder cannot be used, or the study there is of another
+                search. Nothing has started.
+            RllamaError: Every trial was pruned or failed.
+            KeyboardInterrupt: What has ended is kept; calling again continues.
+
+        Warns:
+            UserWarning: As of :meth:`SearchSpace.base_values`.
+        """
+        study, results = self._open()
+        names = self.search_space.names()
+        if results is not None:
+            results.update(study, names)
+
+        def keep(study: Study, trial: FrozenTrial) -> None:
+            if results is not None:
+                results.update(study, names)
+
+        n_left = self.n_trials - n_finished(study)
+        if n_left > 0:
+            try:
+                study.optimize(
+                    self._run,
+                    n_trials=n_left,
+                    callbacks=[keep, *self._callbacks],
+                    # Environments and networks of a trial point at each other.
+                    gc_after_trial=self._config is not None,
+                )
+            finally:
+                # Optuna calls no callback after a trial that raised.
+                if results is not None:
+                    results.update(study, names)
+        best = self._best_trial()
+        assert best.value is not None  # It is complete.
+        return self.best_params, best.value, study
+
+    def _open(self) -> tuple[Study, ResultsFolder | None]:
+        """Opens the study and the folder, and sees to what was cut off and what comes first."""
+        results = None
+        if self._out is not None:
+            objective = "last" if self._config is None else self._config.tuning.objective
+            results = ResultsFolder(self._out, self._config_of, objective)
+        storage = open_storage(self._storage)
+        purpose = describe_purpose(self.search_space.fingerprint(), self.base_config)
+        study = open_study(storage, self._study_name, purpose, direction=self._direction)
+        if results is not None:
+            results.check_free_for(study)
+        close_cut_off_trials(study, storage)
+        n_known = len(study.get_trials(deepcopy=False))
+        if n_known:
+            enqueue_again(study)
+        else:
+            base = self.search_space.base_values(self.base_config)
+            if base:
+                study.enqueue_trial(base, user_attrs={ORIGIN: BASE_ORIGIN})
+        study.sampler, study.pruner = self._build_sampler(n_known), self._build_pruner()
+        self.study = study
+        return study, results
+
+    def _run(self, trial: Trial) -> float:
+        if self._on_trial_start is not None:
+            self._on_trial_start(trial)
+        try:
+            with _known_values_in_peace():
+                return self._objective(trial)
+        except KeyboardInterrupt:
+            trial.set_user_attr(INTERRUPTED, True)
+            trial.set_user_attr(FAILURE, "interrupted")
+            raise
+        except TrialPruned as error:
+            if str(error):
+                trial.set_user_attr(FAILURE, _first_line(error))
+            raise
+        except Exception as error:
+            trial.set_user_attr(FAILURE, f"{type(error).__name__}: {_first_line(error)}")
+            raise
+
+    def _config_of(self, trial: FrozenTrial) -> dict[str, Any]:
+        return merge_configs(self.base_config, self.search_space.replay(trial.params, trial.number))
+
+    def _best_trial(self) -> FrozenTrial:
+        if self.study is None:
+            raise RllamaError("there is no best trial before optimize() has run")
+        best = best_trial(self.study)
+        if best is not None:
+            return best
+        trials = self.study.get_trials(deepcopy=False)
+        states = Counter(trial.state.name.lower() for trial in trials)
+        counts = ", ".join(f"{n} {state}" for state, n in states.items()) or "no trials"
+        reasons = [trial.user_attrs[FAILURE] for trial in trials if FAILURE in trial.user_attrs]
+        last = f" The last reason given: {reasons[-1]}." if reasons else ""
+        raise RllamaError(
+            f"no trial of the study {self._study_name!r} came to a value ({counts}).{last}"
+        )
+
+    def _build_sampler(self, n_known: int) -> BaseSampler:
+        if isinstance(self._sampler, BaseSampler):
+            return self._sampler
+        return build_sampler(self._sampler, self._seed, n_trials=self.n_trials, n_known=n_known)
+
+    def _build_pruner(self) -> BasePruner:
+        if isinstance(self._pruner, BasePruner):
+            return self._pruner
+        if self._config is None:
+            return build_pruner(self._pruner)
+        return build_pruner(
+            self._pruner,
+            n_evaluations=self._config.evaluation.n_evaluations,
+            n_seeds=self._config.tuning.seeds_per_trial,
+        )
+
+
+def _parse(
+    base_config: ExperimentConfig | Mapping[str, Any], *, is_experiment: bool
+) -> tuple[ExperimentConfig | None, dict[str, Any], list[Problem]]:
+    """Returns the experiment, if it is one, its plain values, and what is wrong with it."""
+    if isinstance(base_config, ExperimentConfig):
+        config = base_config
+    elif not isinstance(base_config, Mapping):
+        rule = "must be a mapping or an ExperimentConfig"
+        raise ConfigError(Problem(("base_config",), rule, base_config))
+    elif is_experiment:
+        config = parse_experiment(base_config)
+    else:
+        return None, merge_configs(base_config, {}), []
+    if not is_experiment:
+        return None, config.to_dict(), []
+    return config, config.to_dict(), check_runnable(config)
+
+
+def _own_search_space(base: Mapping[str, Any]) -> Any:
+    tuning = base.get("tuning")
+    return tuning.get("search_space", {}) if isinstance(tuning, Mapping) else {}
+
+
+def _check_arguments(
+    n_trials: Any, direction: Any, study_name: Any, config: ExperimentConfig | None
+) -> list[Problem]:
+    problems = []
+    if isinstance(n_trials, bool) or not isinstance(n_trials, int) or n_trials < 1:
+        rule = "must be a whole number of at least 1"
+        problems.append(Problem(("n_trials",), rule, n_trials))
+    if direction not in ("maximize", "minimize"):
+        problems.append(Problem(("direction",), "must be maximize or minimize", direction))
+    elif config is not None and direction == "minimize":
+        rule = "must be maximize, as trials are judged by their env return"
+        problems.append(Problem(("direction",), rule, direction))
+    if study_name is not None and not (isinstance(study_name, str) and study_name):
+        problems.append(Problem(("study_name",), "must be text", study_name))
+    return problems
+
+
+@contextmanager
+def _known_values_in_peace() -> Iterator[None]:
+    """Keeps Optuna from warning about the config's own values, of which the user was told."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Fixed parameter .* is out of range", UserWarning)
+        warnings.filterwarnings("ignore", "The value .* is out of the range", UserWarning)
+        yield
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]

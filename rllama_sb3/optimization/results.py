@@ -1,0 +1,176 @@
+"""What a search leaves on disk, brought up to date after every trial.
+
+::
+
+    best.yaml         the best config so far as a whole experiment file, which `train` accepts
+    best_model.zip    its model, with best_vecnormalize.pkl where it needs one
+    trials.csv        one row for each trial
+    trials/0003/      the run of a trial: TensorBoard logs, evaluations, config
+
+Of all models only those of the best trial are kept. Files are replaced whole, never half.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from rllama_sb3.config.yaml_text import dump_yaml
+from rllama_sb3.errors import ConfigError, Problem
+from rllama_sb3.optimization.objective import N_STEPS, SECONDS, SEED_VALUES, trial_folder
+from rllama_sb3.optimization.study import FAILURE, best_trial
+
+_MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
+
+
+class ResultsFolder:
+    """The folder of a search.
+
+    Args:
+        path: Where; made when it does not exist.
+        config_of: Returns the config of a past trial.
+        objective: Which model of a training is its result: its best one for ``best``, else its
+            last one.
+
+    Raises:
+        ConfigError: The folder cannot be made or written to.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config_of: Callable[[FrozenTrial], Mapping[str, Any]],
+        objective: str = "last",
+    ) -> None:
+        self.path = path
+        self._config_of = config_of
+        self._prefix = "best_" if objective == "best" else ""
+        self._best_number: int | None = None
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            writable = os.access(path, os.W_OK)
+        except OSError as error:
+            rule = f"must be a folder that can be made ({error.strerror})"
+            problem = Problem(("out",), rule, str(path), "Choose another folder.")
+            raise ConfigError(problem) from error
+        if not writable:
+            rule = "must be a folder that can be written to"
+            raise ConfigError(Problem(("out",), rule, str(path), "Choose another folder."))
+
+    def check_free_for(self, study: Study) -> None:
+        """Checks that the folder does not hold trials of another study.
+
+        Raises:
+            ConfigError: It does: it has results, or trials that this study will have.
+        """
+        numbers = {trial.number for trial in study.get_trials(deepcopy=False)}
+        folders = sorted(entry.name for entry in (self.path / "trials").glob("[0-9]*"))
+        foreign = [name for name in folders if name.isdigit() and int(name) not in numbers]
+        if not numbers and not foreign and (self.path / "trials.csv").exists():
+            foreign = ["trials.csv"]
+        if foreign:
+            rule = f"must not hold another study's results; it has {foreign[0]}"
+            remedy = "Choose another folder, or the storage and study name they belong to."
+            raise ConfigError(Problem(("out",), rule, str(self.path), remedy))
+
+    def update(self, study: Study, names: Sequence[str] = ()) -> None:
+        """Writes everything that the study knows by now.
+
+        Args:
+            study: The study.
+            names: Optuna's parameter names in the order of their columns; others follow.
+        """
+        trials = study.get_trials(deepcopy=False)
+        _write(self.path / "trials.csv", render_trials(trials, names))
+        best = best_trial(study)
+        if best is not None and best.number != self._best_number:
+            self._keep_model(best)
+            _write(self.path / "best.yaml", render_best(study, best, self._config_of(best)))
+            self._best_number = best.number
+        for trial in trials:
+            if trial.state.is_finished() and trial.number != self._best_number:
+                for run in self._runs(trial.number):
+                    for name in _MODELS:
+                        (run / name).unlink(missing_ok=True)
+
+    def _runs(self, number: int) -> list[Path]:
+        folder = trial_folder(self.path, number)
+        runs = sorted(folder.glob("seed_*"), key=lambda run: int(run.name.partition("_")[2]))
+        return runs or [folder]
+
+    def _keep_model(self, trial: FrozenTrial) -> None:
+        values = trial.user_attrs.get(SEED_VALUES) or [0.0]
+        runs = self._runs(trial.number)
+        run = runs[min(int(np.argmax(values)), len(runs) - 1)]
+        for name in ("model.zip", "vecnormalize.pkl"):
+            source, target = run / f"{self._prefix}{name}", self.path / f"best_{name}"
+            if source.exists():
+                beside = target.with_name(f".{target.name}.partial")
+                shutil.copyfile(source, beside)
+                os.replace(beside, target)
+            elif (run / f"{self._prefix}model.zip").exists():
+                target.unlink(missing_ok=True)  # of the last best trial, which normalised
+
+
+def render_trials(trials: Sequence[FrozenTrial], names: Sequence[str] = ()) -> str:
+    """Returns the trials as CSV, one row each.
+
+    The columns are number, state and value, Optuna's parameters, the value of each seed, seconds,
+    environment steps, and why a trial failed or was pruned.
+    """
+    params = list(dict.fromkeys([*names, *(name for trial in trials for name in trial.params)]))
+    n_seeds = max((len(trial.user_attrs.get(SEED_VALUES, ())) for trial in trials), default=0)
+    seeds = [f"value_of_seed_{index}" for index in range(n_seeds)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["number", "state", "value", *params, *seeds, "seconds", "n_steps", "reason"])
+    for trial in trials:
+        attrs = trial.user_attrs
+        values = [*attrs.get(SEED_VALUES, ()), *[""] * n_seeds][:n_seeds]
+        row = [trial.number, trial.state.name.lower(), "" if trial.value is None else trial.value]
+        row += [trial.params.get(name, "") for name in params]
+        writer.writerow([*row, *values, _seconds(trial), attrs.get(N_STEPS, ""), _failure(trial)])
+    return text.getvalue()
+
+
+def render_best(study: Study, trial: FrozenTrial, config: Mapping[str, Any]) -> str:
+    """Returns the config of the best trial as YAML, with a heading that says where it is from."""
+    heading = (
+        f"# The best config so far of the study {study.study_name!r}:\n"
+        f"# trial {trial.number}, value {trial.value!r} on the seeds that the search saw.\n"
+        "# On other seeds expect less: the best of many trials was lucky too.\n"
+    )
+    try:
+        return heading + dump_yaml(config)
+    except ConfigError:
+        # A search space of callables cannot be written. It says nothing about a training.
+        plain = {**config, "tuning": {**config.get("tuning", {}), "search_space": {}}}
+        return heading + "# The search space consists of Python functions.\n" + dump_yaml(plain)
+
+
+def _seconds(trial: FrozenTrial) -> float | str:
+    if SECONDS in trial.user_attrs:
+        return float(trial.user_attrs[SECONDS])
+    return "" if trial.duration is None else round(trial.duration.total_seconds(), 3)
+
+
+def _failure(trial: FrozenTrial) -> str:
+    reason = trial.user_attrs.get(FAILURE)
+    if reason is None and trial.state == TrialState.FAIL:
+        reason = "no finite value"
+    return str(reason or "")
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

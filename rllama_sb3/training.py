@@ -1,0 +1,284 @@
+"""Trains what an experiment describes, and judges it by the env return on the way.
+
+The folder that a run leaves behind is described in :mod:`rllama_sb3.run_folder`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from rllama_sb3.algorithms import (
+    bootstraps_truncated,
+    build_algorithm,
+    check_algorithm,
+    check_algorithm_fits,
+    check_algorithm_sees_reward,
+    discount_factor,
+)
+from rllama_sb3.callbacks import (
+    EnvReturnCallback,
+    Evaluation,
+    RewardShapingCallback,
+    TrialEvalCallback,
+)
+from rllama_sb3.config.models import ExperimentConfig
+from rllama_sb3.config.validation import parse_experiment
+from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config
+from rllama_sb3.errors import ConfigError, Problem, RllamaError
+from rllama_sb3.rewards.build import check_reward_shaping
+from rllama_sb3.run_folder import RunFolder
+from rllama_sb3.seeding import evaluation_seed
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+__all__ = ["Evaluation", "TrainResult", "build_algorithm", "check_runnable", "train"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """What came out of a training.
+
+    Attributes:
+        model: The trained Stable-Baselines3 algorithm.
+        env_return: Mean env return of the last evaluation, which judged this very model; NaN
+            when the training was pruned before its first evaluation.
+        evaluations: All evaluations, in order.
+        n_steps: Environment steps taken, summed over environments.
+        seconds: Wall-clock time of the training, evaluations included.
+        seed: The seed it was trained with.
+        out: The folder of the run, if there is one.
+        pruned: Whether Optuna's pruner stopped it; the objective then raises ``TrialPruned``.
+    """
+
+    model: BaseAlgorithm = field(repr=False)
+    env_return: float
+    evaluations: tuple[Evaluation, ...] = field(repr=False)
+    n_steps: int
+    seconds: float
+    seed: int
+    out: Path | None = None
+    pruned: bool = False
+
+
+def train(
+    config: ExperimentConfig | Mapping[str, Any],
+    *,
+    seed: int | None = None,
+    callbacks: Sequence[BaseCallback] = (),
+    out: Path | str | None = None,
+    on_evaluation: Callable[[Evaluation], None] | None = None,
+    trial: BaseTrial | None = None,
+    report_offset: int = 0,
+    previous_values: Sequence[float] = (),
+    min_prune_step: int = 0,
+) -> TrainResult:
+    """Trains one agent from one seed.
+
+    The same config and seed give the same result to the last bit on the same machine, as long as
+    nothing else in the process draws random numbers meanwhile: Stable-Baselines3 seeds those of
+    the process, so that trainings side by side belong into processes of their own.
+
+    Args:
+        config: The experiment; a mapping is checked as a file would be.
+        seed: Instead of ``training.seed``; in [0, 2**31).
+        callbacks: Further callbacks, such as a progress display. They are called after the
+            evaluation that is due at a step.
+        out: A new or empty folder for config, model, evaluations and logs; nothing is written
+            to disk without it.
+        on_evaluation: Called with each evaluation once it is on disk.
+        trial: An Optuna trial to report evaluations to, and to be pruned by.
+        report_offset: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
+        previous_values: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
+        min_prune_step: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
+
+    Raises:
+        ConfigError: Something in the config is wrong, or ``out`` cannot be used. All problems are
+            listed, and nothing has started.
+        ComponentError: A reward component failed.
+        KeyboardInterrupt: After the model so far was saved to ``out``.
+    """
+    config = _with_seed(config, seed)
+    problems = check_runnable(config)
+    if problems:
+        raise ConfigError(*problems)
+    folder = None if out is None else RunFolder(out, config)
+    with ExitStack() as stack:
+        stack.enter_context(_torch_threads(config.training.torch_threads))
+        model = _build_model(config, folder, stack)
+
+        def save(evaluation: Evaluation) -> None:
+            if folder is not None:
+                folder.save_evaluation(evaluation, model)
+            if on_evaluation is not None:
+                on_evaluation(evaluation)
+
+        judge = TrialEvalCallback(
+            _build_eval_envs(config, stack),
+            trial,
+            n_eval_episodes=config.evaluation.n_episodes,
+            n_evaluations=config.evaluation.n_evaluations,
+            deterministic=config.evaluation.deterministic,
+            seed=evaluation_seed(config.training.seed),
+            report_offset=report_offset,
+            previous_values=previous_values,
+            min_prune_step=min_prune_step,
+            on_evaluation=save,
+        )
+        teller = RewardShapingCallback() if config.reward_shaping else EnvReturnCallback()
+        started = time.perf_counter()
+        with _recorded(folder, model, judge):
+            _learn(model, config, [teller, judge, *callbacks])
+        return TrainResult(
+            model=model,
+            env_return=_last_mean(judge),
+            evaluations=tuple(judge.evaluations),
+            n_steps=model.num_timesteps,
+            seconds=time.perf_counter() - started,
+            seed=config.training.seed,
+            out=None if folder is None else folder.path,
+            pruned=judge.pruned,
+        )
+
+
+def check_runnable(config: ExperimentConfig) -> list[Problem]:
+    """Returns everything that keeps a config from being trained, or an empty list.
+
+    Builds the environment and the components once, but no networks.
+    """
+    total_timesteps = config.training.total_timesteps
+    problems = check_env_config(config.env)
+    env_is_fine = not problems
+    if config.reward_shaping:
+        components = config.to_dict()["reward_shaping"]
+        problems += check_reward_shaping(components, total_timesteps=total_timesteps)
+    wrong = check_algorithm(config.algorithm)
+    problems += wrong
+    if env_is_fine and not wrong:
+        env = build_env(config.env)
+        problems += check_algorithm_fits(config.algorithm, env, config.env.n_envs)
+        env.close()
+    if config.reward_shaping and not wrong:
+        problems += check_algorithm_sees_reward(config.algorithm)
+    return problems
+
+
+def _with_seed(config: ExperimentConfig | Mapping[str, Any], seed: int | None) -> ExperimentConfig:
+    if isinstance(config, ExperimentConfig) and seed is None:
+        return config
+    data = config.to_dict() if isinstance(config, ExperimentConfig) else dict(config)
+    if seed is not None and isinstance(data.get("training"), Mapping):
+        data["training"] = {**data["training"], "seed": seed}
+    return parse_experiment(data)
+
+
+def _build_model(
+    config: ExperimentConfig, folder: RunFolder | None, stack: ExitStack
+) -> BaseAlgorithm:
+    gamma = discount_factor(config.algorithm)
+    venv = build_vec_env(
+        config.env,
+        n_envs=config.env.n_envs,
+        seed=config.training.seed,
+        reward_shaping=config.to_dict()["reward_shaping"],
+        gamma=gamma,
+        total_timesteps=config.training.total_timesteps,
+        vec_env=config.env.vec_env,
+        bootstrap_truncated=bootstraps_truncated(config.algorithm),
+    )
+    stack.callback(_close, venv)
+    return build_algorithm(
+        config.algorithm,
+        venv,
+        seed=config.training.seed,
+        tensorboard_log=None if folder is None else folder.tensorboard,
+    )
+
+
+def _build_eval_envs(config: ExperimentConfig, stack: ExitStack) -> VecEnv:
+    # The original reward judges, so the evaluation environments have no shaper.
+    venv = build_vec_env(
+        config.env,
+        n_envs=min(config.evaluation.n_envs, config.evaluation.n_episodes),
+        seed=evaluation_seed(config.training.seed),
+        gamma=discount_factor(config.algorithm),
+        vec_env=config.env.vec_env,
+        training=False,
+    )
+    stack.callback(_close, venv)
+    return venv
+
+
+def _learn(
+    model: BaseAlgorithm, config: ExperimentConfig, callbacks: Sequence[BaseCallback]
+) -> None:
+    try:
+        model.learn(config.training.total_timesteps, callback=list(callbacks))
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        if config.env.vec_env != "subproc":
+            raise
+        raise RllamaError(
+            "the process of an environment ended in the middle of the training. "
+            "Its own error is printed above"
+        ) from error
+
+
+def _last_mean(judge: TrialEvalCallback) -> float:
+    return judge.evaluations[-1].mean if judge.evaluations else float("nan")
+
+
+@contextmanager
+def _recorded(
+    folder: RunFolder | None, model: BaseAlgorithm, judge: TrialEvalCallback
+) -> Iterator[None]:
+    """Keeps the folder of a run true to what happens to it."""
+    if folder is None:
+        yield
+        return
+    folder.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        folder.save_model(model)
+        folder.finish("interrupted", global_step=model.num_timesteps)
+        raise
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}"
+        folder.finish("failed", global_step=model.num_timesteps, reason=reason)
+        raise
+    else:
+        folder.save_model(model)
+        folder.finish(
+            "finished",
+            global_step=model.num_timesteps,
+            env_return=_last_mean(judge),
+            pruned=judge.pruned,
+        )
+    finally:
+        model.logger.close()
+
+
+@contextmanager
+def _torch_threads(n_threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _close(venv: VecEnv) -> None:
+    # Ctrl-C and errors end the worker processes too: nobody may be left to say goodbye to.
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        venv.close()

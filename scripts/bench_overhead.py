@@ -1,0 +1,137 @@
+"""Measures what shaping costs: per step, beside hand-written code, and in whole PPO training.
+
+Everything is timed in one process and in turns, so that the machine's drift falls on all alike:
+read the differences and ratios, not the absolute times. Run: python scripts/bench_overhead.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import torch
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+
+from rllama_sb3 import RewardShapingCallback, RewardShapingWrapper
+
+ENV_ID = "CartPole-v1"
+CONSTANT = {
+    "env": {"class": "EnvReward"},
+    "time": {"class": "StepPenalty", "params": {"penalty": -0.01}},
+    "fall": {"class": "TerminationPenalty", "params": {"penalty": -1.0}},
+}
+SCHEDULED = {
+    **CONSTANT,
+    "time": {
+        **CONSTANT["time"],
+        "weight_schedule": {
+            "initial_weight": 1.0,
+            "schedule_type": "linear",
+            "final_weight": 0.0,
+            "end_step": 10_000_000,
+        },
+    },
+}
+EXPRESSION = {
+    "env": {"class": "EnvReward"},
+    "upright": {"class": "ExpressionReward", "params": {"expression": "1 - abs(next_obs[2])"}},
+    "advice": {"class": "PotentialShaping", "params": {"potential": "-abs(obs[0])"}},
+}
+
+
+class HandWritten(gym.Wrapper[Any, Any, Any, Any]):
+    """The three terms of CONSTANT as one would fuse them by hand, without any accounting."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        reward = float(reward) - 0.01 - (1.0 if terminated else 0.0)
+        return obs, reward, terminated, truncated, info
+
+
+def make_envs() -> dict[str, Callable[[], gym.Env[Any, Any]]]:
+    def bare() -> gym.Env[Any, Any]:
+        return gym.make(ENV_ID, disable_env_checker=True)
+
+    return {
+        "bare environment": bare,
+        "TransformReward": lambda: gym.wrappers.TransformReward(bare(), lambda r: r - 0.01),
+        "hand-written, three terms": lambda: HandWritten(bare()),
+        "RewardShapingWrapper, three terms": lambda: RewardShapingWrapper(bare(), CONSTANT),
+        "  one of them scheduled": lambda: RewardShapingWrapper(bare(), SCHEDULED),
+        "  an expression and a potential": lambda: RewardShapingWrapper(
+            bare(), EXPRESSION, gamma=0.99
+        ),
+    }
+
+
+def time_steps(env: gym.Env[Any, Any], n_steps: int) -> float:
+    """Returns µs per step, resets included, under a fixed sequence of actions."""
+    env.reset(seed=0)
+    start = time.perf_counter()
+    for step in range(n_steps):
+        *_, terminated, truncated, _ = env.step(step & 1)
+        if terminated or truncated:
+            env.reset()
+    return (time.perf_counter() - start) / n_steps * 1e6
+
+
+def time_ppo(shaped: bool, n_steps: int) -> float:
+    """Returns the seconds that ``PPO.learn`` takes on eight environments."""
+    venv = make_vec_env(
+        ENV_ID,
+        n_envs=8,
+        seed=0,
+        wrapper_class=RewardShapingWrapper if shaped else None,
+        wrapper_kwargs={"reward_shaping": CONSTANT} if shaped else None,
+    )
+    model = PPO("MlpPolicy", venv, n_steps=128, batch_size=256, seed=0, device="cpu")
+    start = time.perf_counter()
+    model.learn(n_steps, callback=RewardShapingCallback() if shaped else None)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Prints both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15, help="turns that everything is timed")
+    parser.add_argument("--steps", type=int, default=20_000, help="environment steps of a turn")
+    parser.add_argument("--ppo-rounds", type=int, default=7, help="pairs of PPO trainings")
+    parser.add_argument("--ppo-steps", type=int, default=20_480, help="steps of each of them")
+    arguments = parser.parse_args()
+    console = Console()
+
+    envs = {name: make() for name, make in make_envs().items()}
+    times: dict[str, list[float]] = {name: [] for name in envs}
+    for _ in range(arguments.rounds):
+        for name, env in envs.items():
+            times[name].append(time_steps(env, arguments.steps))
+    table = Table("per step", "µs", "above the bare environment, µs", title=f"{ENV_ID}, one env")
+    bare = times["bare environment"]
+    for name, values in times.items():
+        above = statistics.median(a - b for a, b in zip(values, bare, strict=True))
+        table.add_row(name, f"{statistics.median(values):.2f}", f"{above:+.2f}")
+    console.print(table)
+
+    torch.set_num_threads(1)
+    time_ppo(True, 2_048)  # the first training pays for imports and caches
+    ratios = []
+    for turn in range(arguments.ppo_rounds):
+        order = (False, True) if turn % 2 else (True, False)
+        seconds = {shaped: time_ppo(shaped, arguments.ppo_steps) for shaped in order}
+        ratios.append(seconds[True] / seconds[False])
+    console.print(
+        f"PPO, 8 envs, {arguments.ppo_steps} steps: shaped / unshaped training time = "
+        f"{statistics.median(ratios):.3f} (median of {len(ratios)} pairs, "
+        f"{min(ratios):.3f} to {max(ratios):.3f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
