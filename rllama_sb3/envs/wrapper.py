@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, SupportsFloat, TypeVar
 
@@ -150,41 +149,47 @@ class RewardShapingWrapper(
         transition.truncated = truncated
         transition.info = info
         shaped, raw, weighted = self.shaper.step(transition)
-        self._rows.append((env_reward, *raw, *weighted))
+        self._env_return += env_reward
+        self._raw_rows.append(raw)
+        self._weighted_rows.append(weighted)
         if self._record_components:
             info = {**info, "reward_components": dict(zip(self.shaper.composer, raw, strict=True))}
         if terminated or truncated:
             info = {**info, "reward_shaping": self._sum_up_episode()}
-        elif len(self._rows) == _ROWS_KEPT:
+        elif len(self._raw_rows) == _ROWS_KEPT:
             self._add_up_rows()
         return obs, shaped, terminated, truncated, info
 
     def _forget_episode(self) -> None:
-        # One row a step: env reward, raw values, weighted values. Rows are added up in bulk,
-        # which costs less than adding to running sums at every step.
-        self._rows: list[tuple[float, ...]] = []
-        self._sums: list[float] = [0.0] * (1 + 2 * len(self.shaper.composer))
+        # The values of each step are kept and added up in bulk, which costs less than adding
+        # them to running sums at every step.
+        self._raw_rows: list[Sequence[float]] = []
+        self._weighted_rows: list[Sequence[float]] = []
+        self._raw_sums = self._weighted_sums = [0.0] * len(self.shaper.composer)
+        self._env_return = 0.0
         self._length = 0
 
     def _add_up_rows(self) -> None:
-        self._sums = list(map(math.fsum, zip(self._sums, *self._rows, strict=True)))
-        self._length += len(self._rows)
-        self._rows = []
+        self._length += len(self._raw_rows)
+        self._raw_sums = _add_columns(self._raw_sums, self._raw_rows)
+        self._weighted_sums = _add_columns(self._weighted_sums, self._weighted_rows)
+        self._raw_rows, self._weighted_rows = [], []
 
     def _sum_up_episode(self) -> dict[str, Any]:
         self._add_up_rows()
-        env_return, *sums = self._sums
-        names = self.shaper.composer.names
-        raw_sums, weighted_sums = sums[: len(names)], sums[len(names) :]
+        sums = zip(self.shaper.composer, self._raw_sums, self._weighted_sums, strict=True)
         return {
-            "env_return": env_return,
-            "shaped_return": math.fsum(weighted_sums),
+            "env_return": self._env_return,
+            "shaped_return": sum(self._weighted_sums),
             "length": self._length,
             "components": {
-                name: {"raw": raw, "weighted": weighted}
-                for name, raw, weighted in zip(names, raw_sums, weighted_sums, strict=True)
+                name: {"raw": raw, "weighted": weighted} for name, raw, weighted in sums
             },
         }
+
+
+def _add_columns(sums: Sequence[float], rows: Sequence[Sequence[float]]) -> list[float]:
+    return list(map(sum, zip(sums, *rows, strict=True)))
 
 
 def _own_shaper(

@@ -28,15 +28,8 @@ from pydantic import ValidationError
 
 from rllama_sb3.config.validation import problems_from_validation_error
 from rllama_sb3.errors import NO_VALUE, ConfigError, Path, Problem, did_you_mean, format_path
-from rllama_sb3.optimization.leaves import (
-    ComputedLeaf,
-    DeclaredLeaf,
-    KnownTrial,
-    Leaf,
-    LeafConfig,
-    NotSuggestedError,
-    lies_outside,
-)
+from rllama_sb3.optimization.known_trial import KnownTrial, NotSuggestedError, lies_outside
+from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf, LeafConfig
 
 SECTION: Final[Path] = ("tuning", "search_space")
 _EXAMPLE: Final = "Write for example {suggest: float, low: 0.1, high: 10.0}."

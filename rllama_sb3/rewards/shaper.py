@@ -10,18 +10,15 @@ sets the clock once and lets each step move it on (:meth:`RewardShaper.set_clock
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import mul
 from typing import Any
 
 from rllama_sb3.errors import ComponentError, ConfigError, Problem, did_you_mean
-from rllama_sb3.rewards.composer import RewardComposer, component_error, to_number
+from rllama_sb3.rewards.composer import Breakdown, RewardComposer, component_error, to_number
 from rllama_sb3.rewards.potential import PotentialShaping, discounted_difference
 from rllama_sb3.rewards.schedules import WeightSchedule, build_schedule
 from rllama_sb3.rewards.transition import Transition
-
-# The shaped reward, and per component the raw and the weighted value it is the sum of.
-Breakdown = tuple[float, list[float], list[float]]
 
 
 class RewardShaper:
@@ -202,7 +199,14 @@ class RewardShaper:
         """
         next_step = self._global_step + self._stride
         next_weights = self._weights_at(next_step) if self._varying else self._weights
-        breakdown = self._shape(transition, next_weights)
+        try:
+            breakdown = self.composer.weigh(transition, self._weights)
+        except ComponentError as error:
+            raise ComponentError(f"at global step {self._global_step}, {error}") from error
+        total = breakdown[0]
+        # One look at the sum finds any odd value: NaN, infinity, a NumPy scalar, an array.
+        if self._potentials or type(total) is not float or not math.isfinite(total):
+            breakdown = self._weigh_with_care(breakdown[1], next_weights)
         self._global_step, self._weights = next_step, next_weights
         return breakdown
 
@@ -247,17 +251,18 @@ class RewardShaper:
                     'Pass context={"obs": ..., "next_obs": ..., "terminated": ...} to shape()'
                 )
             self.reset(transition.obs, {})
-        total, _, _ = self._shape(transition, self._weights_at(self._global_step + self._stride))
+        clock = self._global_step, self._weights
+        total, _, _ = self.step(transition)
+        self._global_step, self._weights = clock
         self._episode_is_open = not (transition.terminated or transition.truncated)
         return total
 
-    def _shape(self, transition: Transition, next_weights: list[float]) -> Breakdown:
+    def _weigh_with_care(self, values: Sequence[Any], next_weights: list[float]) -> Breakdown:
+        """Weighs values among which there are potentials, or such as are no plain numbers."""
         try:
-            raw = self.composer.compute(transition)
+            raw = self.composer.to_numbers(values)
         except ComponentError as error:
-            raise ComponentError(
-                f"at global step {self._global_step}, {error}"
-            ) from error.__cause__
+            raise ComponentError(f"at global step {self._global_step}, {error}") from error
         weighted = list(map(mul, raw, self._weights))
         if self._potentials:
             self._difference_potentials(raw, weighted, next_weights)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +106,31 @@ def test_the_loop_of_the_optimization_guide_pays_goal_and_penalty() -> None:
         context = {"global_step": global_step, "terminated": terminated, "truncated": False}
         paid.append(shaper.shape(reward, {}, context))
     assert paid == pytest.approx([-0.01, -0.005, 10.0 - 0.0025])
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.array(0.5), np.True_, 1])
+def test_a_shaped_reward_is_a_plain_float_whatever_numbers_it_is_made_of(value: float) -> None:
+    shaped = shaper_of(value, 1.0).shape(0.0)
+    assert type(shaped) is float
+    assert shaped == float(value) + 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "NoneType"),
+        ("3.0", "str"),
+        (1j, "1j"),
+        (np.ones(3), r"an array of shape \(3,\)"),
+        (np.ones(1), r"an array of shape \(1,\)"),
+        ([1.0], "list"),
+    ],
+)
+def test_anything_but_one_number_is_an_error_that_names_component_and_step(
+    value: float, shown: str
+) -> None:
+    with pytest.raises(ComponentError, match=f"global step 0, component 'c1' failed.*{shown}"):
+        shaper_of(1.0, value).shape(0.0)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
