@@ -58,16 +58,12 @@ SEARCH_SPACE: dict[str, Any] = {
             },
         },
         "step_penalty": {
-            "params": {
-                "penalty": lambda trial: trial.suggest_float("penalty_value", -0.5, -0.001)
-            },
+            "params": {"penalty": lambda trial: trial.suggest_float("penalty_value", -0.5, -0.001)},
             "weight_schedule": {
                 "initial_weight": lambda trial: trial.suggest_float(
                     "penalty_initial_weight", 0.1, 10.0
                 ),
-                "decay_rate": lambda trial: trial.suggest_float(
-                    "penalty_decay_rate", 0.99, 0.9999
-                ),
+                "decay_rate": lambda trial: trial.suggest_float("penalty_decay_rate", 0.99, 0.9999),
             },
         },
     },

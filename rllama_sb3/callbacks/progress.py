@@ -59,6 +59,12 @@ class TrainingProgress:
             return None
         return self.seconds * max(self.total_timesteps - self.n_steps, 0) / self.n_steps
 
+    def forget_episodes(self) -> None:
+        """Begins anew, for the next training."""
+        self.n_episodes = 0
+        self._env_returns.clear()
+        self._shaped_returns.clear()
+
     def add_episode(self, env_return: float, shaped_return: float) -> None:
         """Counts an episode that ended."""
         self.n_episodes += 1
@@ -95,6 +101,7 @@ class ProgressCallback(BaseCallback):
         self._next_update = 0.0
 
     def _on_training_start(self) -> None:
+        self.progress.forget_episodes()
         self._first_step = self.num_timesteps
         self._started = time.perf_counter()
         self._next_update = 0.0

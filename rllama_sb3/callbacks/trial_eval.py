@@ -223,7 +223,8 @@ class TrialEvalCallback(EvalCallback):
             and self.num_timesteps >= self.min_prune_step
             and not self._has_many_objectives()
         ):
-            self.pruned = self.trial.should_prune()
+            # A pruner may answer with a truth value of NumPy, which JSON cannot write.
+            self.pruned = bool(self.trial.should_prune())
         return self.pruned
 
     def _has_many_objectives(self) -> bool:

@@ -39,7 +39,7 @@ def _render_table(title: str, key: str, registry: Mapping[str, Callable[..., Any
 
 
 def _render_parameters(factory: Callable[..., Any]) -> str:
-    from rllama_sb3.rewards.parameters import parameters_of
+    from rllama_sb3.rewards.signature import parameters_of
 
     return ", ".join(
         parameter.name if parameter.required else f"{parameter.name}={parameter.default!r}"

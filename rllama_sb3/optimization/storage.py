@@ -63,6 +63,16 @@ def redact_url(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
+def shown_storage(storage: str) -> str:
+    """Returns the URL of a storage that :func:`open_storage` opens, without its password.
+
+    Example:
+        >>> shown_storage("sqlite:///study.db")
+        'sqlite:///study.db'
+    """
+    return redact_url(_parse_url(storage))
+
+
 def _parse_url(text: str) -> URL:
     rule = "must be a URL of sqlite, postgresql or mysql"
     scheme, separator, _ = text.partition("://")

@@ -93,7 +93,8 @@ class Grammar:
         try:
             return ast.parse(self.source, mode="eval").body
         except SyntaxError as error:
-            place = f", column {error.offset}" if error.offset else ""
+            # An offset of 0 stands for what is missing at the end.
+            place = f", column {error.offset or len(self.source) + 1}"
             if error.lineno and error.lineno > 1:
                 place = f", line {error.lineno}{place}"
             reason = f"{error.msg}{place}"

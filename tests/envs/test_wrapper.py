@@ -286,7 +286,9 @@ def test_a_failing_component_stops_the_run_with_its_name_and_step() -> None:
     env = RewardShapingWrapper(Scripted([(1.0, [Step(1.0), Step(0.0)])]), broken)
     env.reset()
     env.step(0)
-    with pytest.raises(ComponentError, match="at global step 1, component 'ratio' failed: .*division by zero"):
+    with pytest.raises(
+        ComponentError, match="at global step 1, component 'ratio' failed: .*division by zero"
+    ):
         env.step(0)
 
 

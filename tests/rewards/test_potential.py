@@ -129,9 +129,7 @@ def truncated_return(
     critic: Callable[[int], float] | None,
     **kwargs: Any,
 ) -> float:
-    env = RewardShapingWrapper(
-        Fork(truncated_at_s1=True), shaper(component=component, **kwargs)
-    )
+    env = RewardShapingWrapper(Fork(truncated_at_s1=True), shaper(component=component, **kwargs))
     return discounted_return(env, RIGHT, critic)
 
 
@@ -165,8 +163,6 @@ def test_the_terminal_potential_is_not_even_evaluated() -> None:
     shaper.reset([math.e], {})
     total, *_ = shaper.step(Transition([math.e], 0, [-1.0], 0.0, True, False, {}))
     assert total == pytest.approx(-1.0)
-
-
 
 
 @st.composite
@@ -334,9 +330,7 @@ def test_shaped_q_learning_is_q_learning_that_starts_at_the_potential() -> None:
     for _ in range(5_000):
         action, arrived = int(rng.integers(n_actions)), int(rng.integers(n_states))
         reward, terminated = float(rng.normal()), bool(rng.random() < 0.1)
-        shaped, *_ = shaper.step(
-            Transition(state, action, arrived, reward, terminated, False, {})
-        )
+        shaped, *_ = shaper.step(Transition(state, action, arrived, reward, terminated, False, {}))
         for q, paid in ((q_shaped, shaped), (q_init, reward)):
             future = 0.0 if terminated else gamma * q[arrived].max()
             q[state, action] += rate * (paid + future - q[state, action])
@@ -361,4 +355,3 @@ def test_a_potential_that_fails_at_a_reset_is_named() -> None:
     shaper = RewardShaper(composer, {"advice": {}}, gamma=0.9)
     with pytest.raises(ComponentError, match="component 'advice' failed: .*division by zero"):
         shaper.reset([0.0], {})
-

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import optuna
+import pytest
+
+from rllama_sb3.errors import ConfigError, MissingExtraError
+from rllama_sb3.optimization import open_storage, storage
+
+
+def message_of(url: object) -> str:
+    with pytest.raises(ConfigError, match=r"^storage: ") as caught:
+        open_storage(url)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def test_a_file_and_its_folder_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "study.db"
+    optuna.create_study(storage=open_storage(f"sqlite:///{path}"))
+    assert path.exists()
+
+
+def test_a_storage_of_optuna_is_taken_as_it_is() -> None:
+    memory = optuna.storages.InMemoryStorage()
+    assert open_storage(memory) is memory
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("study.db", "got 'study.db'. Write for example sqlite:///study.db."),
+        ("mongodb://me:secret@host/db", "got 'mongodb://...'. Write for example"),
+        ("sqllite:///study.db", "Did you mean 'sqlite'?"),
+        ("postgres://me:secret@host/db", "Did you mean 'postgresql'?"),
+        ("postgresql://me:secret@host:port/db", "Write scheme://user:password@host:port/database"),
+        ("me:secret@host", "must be a URL"),
+        ("mysql+nodriver://me:secret@host/db?password=secret", "must use a database driver"),
+        (7, "must be a URL, an Optuna storage or None, but got 7"),
+    ],
+)
+def test_what_is_no_storage_is_told_without_its_password(url: object, words: str) -> None:
+    message = message_of(url)
+    assert words in message
+    assert "secret" not in message
+
+
+def test_a_file_that_is_no_database_is_told_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but a page of notes\n" * 10)
+    assert "file is not a database" in message_of(f"sqlite:///{path}")
+    assert path.read_text().startswith("not a database")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert "must be a file, not a folder" in message_of(f"sqlite:///{tmp_path}")
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "must be a file in a folder that can be made" in message_of(
+        f"sqlite:///{tmp_path}/file/study.db"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "must be a database" in message_of(f"sqlite:///{tmp_path}/study.db")
+
+
+def test_the_missing_postgres_driver_is_told_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise ImportError("no driver")
+
+    monkeypatch.setattr(storage, "RDBStorage", refuse)
+    with pytest.raises(MissingExtraError, match=r"pip install 'rllama-sb3\[postgres\]'"):
+        open_storage("postgresql://me:secret@host/db")
+
+
+def test_braces_in_a_path_are_no_placeholders(tmp_path: Path) -> None:
+    open_storage(f"sqlite:///{tmp_path}/{{run}}.db")
+    assert (tmp_path / "{run}.db").exists()
