@@ -56,7 +56,7 @@ def evaluate(
         ...     def predict(self, observation, state=None, episode_start=None, deterministic=True):
         ...         return [1] * len(observation), None
         >>> evaluate(Right(), gym.make("CartPole-v1"), n_episodes=2, seed=0).lengths.tolist()
-        [11, 9]
+        [8, 10]
     """
     if n_episodes < 1:
         raise ConfigError(Problem(("n_episodes",), "must be at least 1", n_episodes))

@@ -17,7 +17,8 @@ Semantics:
 * ``min`` and ``max`` of one array, ``sum`` and ``norm`` reduce over all elements; ``log`` is
   natural; ``dot`` needs two arrays of one shape. A NaN is passed on, never hidden by ``min``.
 * Division by zero, a logarithm or a root of a negative number and an overflowing ``exp`` or ``**``
-  raise, for arrays as for single numbers.
+  raise, for arrays as for single numbers. Sums and products beyond 1.8e308 are infinite, which
+  the shaper refuses.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any, Final, overload
 
+import cloudpickle
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -80,7 +81,10 @@ class WeightSchedule(ABC):
 
 @dataclass(frozen=True)
 class FunctionSchedule(WeightSchedule):
-    """A plain function ``(global_step, **params) -> float`` as a schedule; picklable if it is.
+    """A plain function ``(global_step, **params) -> float`` as a schedule.
+
+    It can be pickled wherever the function was defined: in a notebook, in a script, inside of
+    another function. Environments in processes of their own send their schedules back.
 
     Args:
         name: The name that the function is registered under, for messages.
@@ -95,6 +99,10 @@ class FunctionSchedule(WeightSchedule):
     name: str
     function: Callable[..., float]
     params: Mapping[str, Any]
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:
+        state = (self.name, self.function, dict(self.params))
+        return _load_function_schedule, (cloudpickle.dumps(state),)
 
     def __call__(self, global_step: int) -> float:
         """Returns what the function gives for the step."""
@@ -111,6 +119,10 @@ class FunctionSchedule(WeightSchedule):
                 f"weight, but gave {weight!r}"
             )
         return weight
+
+
+def _load_function_schedule(state: bytes) -> FunctionSchedule:
+    return FunctionSchedule(*cloudpickle.loads(state))
 
 
 _schedules: Final[Registry[Callable[..., Any]]] = Registry(

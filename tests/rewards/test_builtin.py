@@ -90,11 +90,15 @@ def component_after_one_step(component: RewardComponent, transition: Transition)
 @pytest.mark.parametrize("factory", CLASSES, ids=builtin.__all__)
 def test_every_stock_component_is_registered_under_its_own_name(factory: type) -> None:
     assert component_registry()[factory.__name__] is factory
-    assert not [
-        problem
-        for problem in check_parameters(factory, {}, ())
-        if "required" not in problem.rule and factory is not DistanceReward
-    ]
+    required: dict[type, dict[str, Any]] = {
+        InfoReward: {"key": "x"},
+        DistanceReward: {"target": [1, 2.5]},
+        ExpressionReward: {"expression": "obs[0]"},
+    }
+    params = required.get(factory, {})
+    assert check_parameters(factory, params, ()) == []
+    problems = check_parameters(factory, {**params, "nonsense": 1}, ())
+    assert [problem.path for problem in problems] == [("nonsense",)]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +266,7 @@ def test_no_penalty_is_zero_and_not_minus_zero() -> None:
 
 @pytest.mark.parametrize("action", [2, np.int64(2), np.array([1, 2]), np.array([0, 1], np.int8)])
 def test_action_penalty_refuses_labels(action: Any) -> None:
-    with pytest.raises(ComponentError, match="floating-point.*is a label. Use ExpressionReward"):
+    with pytest.raises(ComponentError, match=r"floating-point.*is a label. Use ExpressionReward"):
         ActionPenalty().compute(step(action=action))
 
 
@@ -350,7 +354,7 @@ def test_info_reward_pays_what_info_holds(value: Any, paid: float) -> None:
 
 
 def test_a_missing_info_key_is_an_error_unless_a_value_stands_for_it() -> None:
-    with pytest.raises(ComponentError, match="no key 'x'; its keys: 'y'. Give missing="):
+    with pytest.raises(ComponentError, match=r"no key 'x'; its keys: 'y'. Give missing="):
         InfoReward("x").compute(step(info={"y": 1}))
     assert InfoReward("x", missing=0).compute(step(info={"y": 1})) == 0.0
     assert InfoReward("x", missing=0).compute(step(info={"x": 4})) == 4.0
