@@ -65,6 +65,13 @@ class TrainingProgress:
         self._env_returns.clear()
         self._shaped_returns.clear()
 
+    def restart(self) -> None:
+        """Forgets everything, because another training of the same length starts."""
+        self.n_steps = self.n_episodes = 0
+        self.seconds = 0.0
+        self._env_returns.clear()
+        self._shaped_returns.clear()
+
     def add_episode(self, env_return: float, shaped_return: float) -> None:
         """Counts an episode that ended."""
         self.n_episodes += 1
@@ -74,6 +81,8 @@ class TrainingProgress:
 
 class ProgressCallback(BaseCallback):
     """Keeps a :class:`TrainingProgress` up to date, and tells someone from time to time.
+
+    It can watch several trainings, one after the other.
 
     Args:
         progress: The state to update.
@@ -102,9 +111,9 @@ class ProgressCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         self.progress.forget_episodes()
+        self.progress.restart()
         self._first_step = self.num_timesteps
         self._started = time.perf_counter()
-        self._next_update = 0.0
         self._update(self._started)
 
     def _on_step(self) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 import typer
@@ -23,7 +26,8 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _short_warnings():
+                return super().invoke(ctx)
         except ConfigError as error:
             for problem in error.problems:
                 typer.echo(str(problem), err=True)
@@ -36,12 +40,32 @@ class _Group(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Shows warnings that are meant for the user without the place in the code they come from."""
+    usual = warnings.formatwarning
+
+    def format_warning(
+        message: Warning | str, category: type[Warning], *place: Any, **more: Any
+    ) -> str:
+        if issubclass(category, UserWarning):
+            return f"warning: {message}\n"
+        return usual(message, category, *place, **more)
+
+    warnings.formatwarning = format_warning
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 app = typer.Typer(
     cls=_Group,
     help="Reward engineering for Stable-Baselines3: compose, schedule, shape and tune rewards.",
     epilog="Start with: rllama-sb3 init CartPole-v1",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # formatting the help by rich takes longer than all the rest of it
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -32,14 +34,21 @@ def say(console: Console, *lines: str) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
-def shell_line(*words: str | Path) -> str:
+def shell_line(program: str, *words: str | Path) -> str:
     """Returns a command that can be pasted into a shell.
 
+    A program of this environment that is not on the PATH is named by its file.
+
     Example:
-        >>> shell_line("tensorboard", "--logdir", "my runs")
-        "tensorboard --logdir 'my runs'"
+        >>> shell_line("ls", "my runs")
+        "ls 'my runs'"
     """
-    return shlex.join(str(word) for word in words)
+    if shutil.which(program) is None:
+        own = Path(sys.executable).parent / program
+        here = Path.cwd()
+        if own.exists():
+            program = str(own.relative_to(here) if own.is_relative_to(here) else own)
+    return shlex.join([program, *map(str, words)])
 
 
 def say_pairs(console: Console, title: str, pairs: Iterable[tuple[str, str]]) -> None:

@@ -21,7 +21,7 @@ _TEMPLATE: Final = """\
 
 env:
   id: {env_id}
-  n_envs: {n_envs}                 # copies that are stepped together
+  n_envs: {n_envs}                   # copies that are stepped together
 {normalize}
 # The reward is the weighted sum of these components, and nothing else.
 # `rllama-sb3 components` lists those that can be named here.
@@ -34,7 +34,7 @@ algorithm:
   params:
     learning_rate: {learning_rate}
     gamma: 0.99
-
+{more_params}
 training:
   total_timesteps: 100_000
   seed: 0
@@ -78,6 +78,7 @@ _SEARCH_WEIGHT: Final = """\
         weight_schedule:
           initial_weight: {{suggest: float, low: 0.01, high: 10.0, log: true}}
 """
+_ROLLOUT: Final = "    n_steps: 256              # of each env between two updates\n"
 _LEARNING_RATES: Final = {"DQN": "1.0e-3", "A2C": "7.0e-4", "DDPG": "1.0e-3", "TD3": "1.0e-3"}
 _ON_POLICY: Final = ("PPO", "A2C", "TRPO", "RecurrentPPO", "MaskablePPO")
 
@@ -94,8 +95,9 @@ def init(
 ) -> None:
     """Write a commented experiment file for an environment, which train and tune accept."""
     if out.exists():
-        rule = "must be a new file; nothing is overwritten"
-        raise ConfigError(Problem((), rule, str(out), "Name another with --out."))
+        rule = "must be a file that does not exist yet"
+        remedy = "Nothing was overwritten; name another file."
+        raise ConfigError(Problem((), rule, str(out), remedy, "--out"))
     import_modules(imports or ())
     text = _render_experiment(env_id, algo, out)
     try:
@@ -140,6 +142,7 @@ def _render_experiment(env_id: str, algorithm: str, file: Path) -> str:
         algorithm=algorithm,
         policy=_choose_policy(space),
         learning_rate=_LEARNING_RATES.get(algorithm, "3.0e-4"),
+        more_params=_ROLLOUT if algorithm == "PPO" else "",
         search_shaping=_SEARCH_WEIGHT.format(name="progress" if guess else "time"),
     )
     problems = check_experiment(parse_experiment(parse_yaml(text, str(file))[0]))

@@ -1,11 +1,11 @@
-"""``rllama-sb3 tune``: a search over reward and algorithm, watched, and judged on new seeds."""
+"""``rllama-sb3 tune``: searches reward and hyperparameters together, and checks what was found."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from rllama_sb3.config import ExperimentConfig
     from rllama_sb3.optimization import BayesianRewardOptimizer
 
+BASE_NAME: Final = "your config"
+UNSHAPED_NAME: Final = "shaping off"
+
 
 def tune(
     config: ConfigFile,
@@ -36,170 +39,216 @@ def tune(
             help="Trials of the study in total, instead of tuning.n_trials.", show_default=False
         ),
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Instead of tuning.seed, which all others follow.", show_default=False),
+    ] = None,
     study_name: Annotated[
-        str | None, typer.Option(help="The study to begin or go on with.", show_default="<CONFIG>")
+        str | None, typer.Option(help="What the study is called.", show_default="as the file")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder for results.", show_default="runs/tune/<study name>"),
     ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Where the study is kept: a URL of SQLite, PostgreSQL or MySQL.",
-            show_default="sqlite:///<out>/study.db",
+            metavar="URL", help="Where the study is kept.", show_default="study.db in the folder"
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The folder for results.", show_default="runs/tune/<study>"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Instead of tuning.seed.", show_default=False)
-    ] = None,
     compare: Annotated[
-        bool, typer.Option(help="Train the best configs again on test seeds at the end.")
+        bool,
+        typer.Option(help="Train what was found, and the file's config, on test seeds."),
     ] = True,
     n_jobs: Jobs = None,
     overrides: Overrides = None,
     imports: Imports = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show only the result of the search.")
+    ] = False,
 ) -> None:
-    """Search reward and hyperparameters together.
+    """Search reward and hyperparameters together, judged by the env return.
 
-    The first trial is the config as it stands. The same command goes on with a study that was
-    interrupted, and reports one that is complete. At the end the best configs, the one of the
-    file and the same without shaping are trained on seeds that the search never saw.
+    The same command again goes on where it stopped, or reports a search that is finished.
     """
     modules = import_modules(imports or ())
+    from rllama_sb3.cli.console import get_console, say
+
+    own = settings(overrides, tuning__n_trials=n_trials, tuning__seed=seed)
+    console = get_console()
+    name = study_name or config.stem
+    out = out or Path("runs") / "tune" / file_name(name)
+    storage = storage or f"sqlite:///{out / 'study.db'}"
+    try:
+        experiment, optimizer = _search(console, config, own, name, storage, out, quiet=quiet)
+        if compare:
+            _compare(console, experiment, optimizer, out, n_jobs=n_jobs, imports=modules)
+    except KeyboardInterrupt:
+        say(
+            console,
+            f"Interrupted. What was finished is kept in {out}; the same command continues:",
+            _own_command(),
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _say_places(console, config, out, storage)
+
+
+def _search(
+    console: Console,
+    file: Path,
+    overrides: Sequence[str],
+    study_name: str,
+    storage: str,
+    out: Path,
+    *,
+    quiet: bool,
+) -> tuple[ExperimentConfig, BayesianRewardOptimizer]:
+    """Runs the trials that are missing, and says what came out."""
     import optuna
 
-    from rllama_sb3.cli.console import get_console
-    from rllama_sb3.experiment import load_config
+    from rllama_sb3.callbacks.progress import ProgressCallback, TrainingProgress
+    from rllama_sb3.cli.console import say
+    from rllama_sb3.cli.study_display import StudyDisplay, render_params
+    from rllama_sb3.experiment import load_config, located_in
+    from rllama_sb3.optimization import BayesianRewardOptimizer
 
-    # What it would log is shown in the table, or raised as an error.
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    own = settings(overrides, tuning__n_trials=n_trials, tuning__seed=seed)
-    experiment = load_config(config, overrides=own)
-    name = study_name or file_name(config.stem)
-    folder = out or Path("runs") / "tune" / file_name(name)
-    url = storage or f"sqlite:///{folder / 'study.db'}"
-    search = _Search(get_console(), experiment, name, folder, url)
-    try:
-        search.run()
-        if compare:
-            search.compare(n_jobs, modules)
-    except KeyboardInterrupt:
-        search.say_interrupted()
-        raise typer.Exit(INTERRUPTED) from None
-    search.say_where_things_are()
+    # Its own lines would go between those of the display, and say the same.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    experiment = load_config(file, overrides=overrides)
+    progress = TrainingProgress(experiment.training.total_timesteps)
 
+    def describe(trial: Any) -> str:
+        return render_params(optimizer.search_space.replay(trial.params, trial.number))
 
-@dataclass
-class _Search:
-    """One call of the command."""
-
-    console: Console
-    experiment: ExperimentConfig
-    name: str
-    out: Path
-    storage: str
-
-    def run(self) -> None:
-        """Runs the trials that the study lacks."""
-        from rllama_sb3.callbacks.progress import ProgressCallback, TrainingProgress
-        from rllama_sb3.cli.console import say
-        from rllama_sb3.cli.tuning_display import TuningDisplay
-        from rllama_sb3.optimization import BayesianRewardOptimizer
-
-        progress = TrainingProgress(self.experiment.training.total_timesteps)
-        display = TuningDisplay(self.console, self.experiment.tuning, progress)
-        self.optimizer = BayesianRewardOptimizer(
-            self.experiment,
-            study_name=self.name,
-            storage=self.storage,
-            out=self.out,
+    display = StudyDisplay(
+        console,
+        experiment.tuning.n_trials,
+        progress,
+        experiment.tuning.seeds_per_trial,
+        describe,
+        quiet=quiet,
+    )
+    with located_in(file, overrides):
+        optimizer = BayesianRewardOptimizer(
+            experiment,
+            study_name=study_name,
+            storage=storage,
+            out=out,
+            callbacks=[display.end_trial],
             on_trial_start=display.start_trial,
             on_evaluation=display.show_evaluation,
-            callbacks=[display.end_trial],
             training_callbacks=[ProgressCallback(progress, display.update)],
         )
-        display.values_of = self._values_of
-        say(self.console, f"Tuning {self.experiment.env.id} in {self.out}, study {self.name!r}")
+        if not quiet:
+            algorithm, env_id = experiment.algorithm.name, experiment.env.id
+            say(console, f"Tuning {algorithm} on {env_id}: study {study_name!r} in {out}")
         with display.shown():
-            self.optimizer.optimize()
-        display.say_result()
-
-    def compare(self, n_jobs: int | None, imports: Sequence[str]) -> None:
-        """Trains the base, the base without shaping and the best configs on test seeds."""
-        from rllama_sb3.cli.compare import run_comparison, show_comparison
-        from rllama_sb3.cli.console import say
-        from rllama_sb3.config import parse_experiment
-
-        tuning = self.experiment.tuning
-        experiments = {"your config": self.experiment}
-        if self.experiment.reward_shaping:
-            unshaped = {**self.experiment.to_dict(), "reward_shaping": {}}
-            experiments["without shaping"] = parse_experiment(unshaped)
-        for trial in best_trials(self.optimizer, tuning.n_top_configs):
-            config = self.optimizer.generate_trial_config(trial)
-            experiments[f"tuned, trial {trial.number}"] = parse_experiment(config)
-        say(
-            self.console,
-            "",
-            f"Training {len(experiments)} configs again on {tuning.n_test_seeds} test seeds:",
-        )
-        comparison = run_comparison(
-            self.console,
-            experiments,
-            n_seeds=tuning.n_test_seeds,
-            out=self.out,
-            n_jobs=n_jobs,
-            imports=imports,
-        )
-        show_comparison(self.console, comparison, self.out)
-
-    def say_interrupted(self) -> None:
-        """Says what is kept, and how to go on."""
-        from rllama_sb3.cli.console import say
-
-        say(
-            self.console,
-            "",
-            f"Interrupted. Every trial that has ended is kept in {self.out}; "
-            "the same command goes on from there.",
-        )
-
-    def say_where_things_are(self) -> None:
-        """Says which files there are, and what to do with them."""
-        from rllama_sb3.cli.console import say_pairs, shell_line
-        from rllama_sb3.optimization.storage import shown_storage
-
-        best = self.out / "best.yaml"
-        dashboard = shell_line("optuna-dashboard", shown_storage(self.storage))
-        say_pairs(
-            self.console,
-            f"\nEverything is in {self.out}:",
-            [
-                ("best config", shell_line("rllama-sb3", "train", best)),
-                ("best model", str(self.out / "best_model.zip")),
-                ("all trials", str(self.out / "trials.csv")),
-                ("curves", shell_line("tensorboard", "--logdir", self.out / "trials")),
-                ("dashboard", f"{dashboard}   (pip install 'rllama-sb3[dashboard]')"),
-            ],
-        )
-
-    def _values_of(self, trial: FrozenTrial) -> dict[str, Any]:
-        return self.optimizer.search_space.replay(trial.params, trial.number)
+            _, best_value, study = optimizer.optimize()
+    say(console, _describe_search(study.get_trials(deepcopy=False), study.best_trial))
+    return experiment, optimizer
 
 
-def best_trials(optimizer: BayesianRewardOptimizer, n: int) -> list[FrozenTrial]:
-    """Returns the best complete trials, best first, without the base config and repetitions."""
+def _compare(
+    console: Console,
+    experiment: ExperimentConfig,
+    optimizer: BayesianRewardOptimizer,
+    out: Path,
+    *,
+    n_jobs: int | None,
+    imports: Sequence[str],
+) -> None:
+    """Trains the best configs and the base on test seeds, and says what holds there."""
+    from rllama_sb3.cli.compare import run_comparison, show_comparison
+    from rllama_sb3.cli.console import say
+
+    candidates = choose_candidates(experiment, optimizer)
+    say(
+        console,
+        "A value from the search is partly luck. So the best configs and yours are now trained "
+        f"again on {experiment.tuning.n_test_seeds} seeds that the search has not seen:",
+    )
+    comparison = run_comparison(
+        console,
+        candidates,
+        n_seeds=experiment.tuning.n_test_seeds,
+        out=out,
+        n_jobs=n_jobs,
+        imports=imports,
+    )
+    show_comparison(console, comparison, out)
+
+
+def choose_candidates(
+    experiment: ExperimentConfig, optimizer: BayesianRewardOptimizer
+) -> dict[str, ExperimentConfig]:
+    """Returns what is compared by name: the user's config, the same unshaped, the best trials."""
+    from rllama_sb3.analysis.runs import run_key
+    from rllama_sb3.config import parse_experiment
+
+    candidates = {BASE_NAME: experiment}
+    if experiment.reward_shaping:
+        candidates[UNSHAPED_NAME] = experiment.model_copy(update={"reward_shaping": {}})
+    known = {run_key(config, 0) for config in candidates.values()}
+    wanted = len(candidates) + experiment.tuning.n_top_configs
+    for trial in _by_value(optimizer):
+        config = parse_experiment(optimizer.generate_trial_config(trial))
+        # The first trial is the user's own config.
+        if run_key(config, 0) not in known and len(candidates) < wanted:
+            known.add(run_key(config, 0))
+            candidates[f"trial {trial.number}"] = config
+    return candidates
+
+
+def _by_value(optimizer: BayesianRewardOptimizer) -> list[FrozenTrial]:
     from optuna.trial import TrialState
 
-    assert optimizer.study is not None
+    assert optimizer.study is not None  # The search has run.
     complete = optimizer.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    complete.sort(key=lambda trial: trial.value or 0.0, reverse=True)
-    seen = [optimizer.base_config]
-    best: list[FrozenTrial] = []
-    for trial in complete:
-        config = optimizer.generate_trial_config(trial)
-        if config not in seen:
-            seen.append(config)
-            best.append(trial)
-    return best[:n]
+    return sorted(complete, key=lambda trial: -(trial.value or 0.0))
+
+
+def _describe_search(trials: Sequence[FrozenTrial], best: FrozenTrial) -> str:
+    from collections import Counter
+
+    from rllama_sb3.cli.console import format_number
+
+    states = Counter(trial.state.name.lower() for trial in trials if trial.state.is_finished())
+    counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    return (
+        f"Search finished: {sum(states.values())} trials ({counts}). The best value is "
+        f"{format_number(best.value)}, of trial {best.number}, on the seeds that the search saw."
+    )
+
+
+def _say_places(console: Console, config: Path, out: Path, storage: str) -> None:
+    from rllama_sb3.cli.console import say_pairs, shell_line
+    from rllama_sb3.optimization.storage import shown_url
+
+    say_pairs(
+        console,
+        "Where everything is:",
+        [
+            ("best config", f"{out / 'best.yaml'}"),
+            ("its model", f"{out / 'best_model.zip'}"),
+            ("all trials", f"{out / 'trials.csv'}, {out / 'trials'}"),
+            ("the study", storage),
+        ],
+    )
+    dashboard = shell_line("optuna-dashboard", storage)
+    say_pairs(
+        console,
+        "What next:",
+        [
+            ("train it", shell_line("rllama-sb3", "train", out / "best.yaml")),
+            ("judge it", shell_line("rllama-sb3", "evaluate", out)),
+            ("see curves", shell_line("tensorboard", "--logdir", out)),
+            ("see the study", f"{dashboard}   (pip install 'rllama-sb3[dashboard]')"),
+            ("search on", shell_line("rllama-sb3", "tune", config, "--n-trials", "N")),
+        ],
+    )
+
+
+def _own_command() -> str:
+    from rllama_sb3.cli.console import shell_line
+
+    return "  " + shell_line("rllama-sb3", *sys.argv[1:])
