@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from rllama_sb3.algorithms import check_algorithm, check_algorithm_sees_reward
@@ -45,6 +46,29 @@ def load_config(path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) 
     else:
         problems += _check_sections(sections, document.data)
     raise ConfigError(*document.attach(problems))
+
+
+@contextmanager
+def located_in(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Iterator[None]:
+    """Adds the lines of an experiment file to the problems that are found in its block.
+
+    Only to those of its sections: another place, such as a folder for results, has no line there.
+
+    Args:
+        path: The YAML file, which has been loaded before.
+        overrides: Those that were laid over it.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        document = override_document(read_yaml(path), overrides)
+        problems = [
+            document.attach([problem])[0]
+            if problem.path and problem.path[0] in ExperimentConfig.model_fields
+            else problem
+            for problem in error.problems
+        ]
+        raise ConfigError(*problems) from error
 
 
 def check_experiment(config: ExperimentConfig) -> list[Problem]:

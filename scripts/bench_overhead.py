@@ -50,12 +50,15 @@ class HandWritten(gym.Wrapper[Any, Any, Any, Any]):
     """The three terms of CONSTANT as one would fuse them by hand, without any accounting."""
 
     def step(self, action: Any) -> Any:
+        """Adds the penalties of CONSTANT to the reward."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         reward = float(reward) - 0.01 - (1.0 if terminated else 0.0)
         return obs, reward, terminated, truncated, info
 
 
 def make_envs() -> dict[str, Callable[[], gym.Env[Any, Any]]]:
+    """Returns by name how to make each environment that is timed."""
+
     def bare() -> gym.Env[Any, Any]:
         return gym.make(ENV_ID, disable_env_checker=True)
 

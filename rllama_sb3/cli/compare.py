@@ -37,7 +37,10 @@ def compare(
     overrides: Overrides = None,
     imports: Imports = None,
 ) -> None:
-    """Train configs on the same test seeds, and compare their env returns."""
+    """Compare configs by training them on the same seeds.
+
+    They are judged by env return; the seeds are ones that no search has seen.
+    """
     modules = import_modules(imports or ())
     from rllama_sb3.cli.console import get_console, say
 

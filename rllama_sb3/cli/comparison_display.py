@@ -45,9 +45,11 @@ class ComparisonDisplay:
             transient=True,
         )
         self._bar.add_task("", total=self._n_runs)
-        with self._bar:
-            yield
-        self._bar = None
+        try:
+            with self._bar:
+                yield
+        finally:
+            self._bar = None
 
     def show_result(self, run: TestRun) -> None:
         """Counts a run that is finished, or was before."""

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def components(imports: Imports = None) -> None:
-    """List the components and schedules that a config can name, with their parameters."""
+    """List the components and schedules for configs.
+
+    Each with its parameters, their defaults, and what it is.
+    """
     import_modules(imports or ())
     from rllama_sb3.cli.console import get_console
     from rllama_sb3.rewards import component_registry

@@ -38,7 +38,7 @@ def evaluate(
     ] = False,
     imports: Imports = None,
 ) -> None:
-    """Judge a trained model by the env return of fresh episodes."""
+    """Judge a trained model by fresh episodes' env return."""
     model_file, config_file = find_model(run)
     import_modules(imports or ())
     from rllama_sb3.analysis.statistics import mean_interval

@@ -93,7 +93,10 @@ def init(
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("experiment.yaml"),
     imports: Imports = None,
 ) -> None:
-    """Write a commented experiment file for an environment, which train and tune accept."""
+    """Write a commented experiment file to start from.
+
+    It is one that train and tune accept as it is.
+    """
     if out.exists():
         rule = "must be a file that does not exist yet"
         remedy = "Nothing was overwritten; name another file."

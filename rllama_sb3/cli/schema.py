@@ -18,7 +18,10 @@ def schema(
     ] = None,
     imports: Imports = None,
 ) -> None:
-    """Print the JSON schema of the experiment file, by which editors complete and check it."""
+    """Print the JSON schema of the experiment file.
+
+    Editors complete and check experiment files by it.
+    """
     import_modules(imports or ())
     text = json.dumps(_build_schema(), indent=2)
     if out is None:

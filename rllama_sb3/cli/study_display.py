@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,15 +15,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from rllama_sb3.callbacks.progress import ProgressCallback, TrainingProgress
 from rllama_sb3.cli.console import format_duration, format_number, is_live, say
 from rllama_sb3.cli.training_display import render_progress
+from rllama_sb3.optimization.study import best_trial, n_finished
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import BaseTrial, FrozenTrial, Trial
 
     from rllama_sb3.callbacks import Evaluation
-    from rllama_sb3.callbacks.progress import TrainingProgress
+    from rllama_sb3.config import ExperimentConfig
+    from rllama_sb3.optimization import SearchSpace
 
 # Lines of the display beside the rows of the table.
 _OTHER_LINES: Final = 8
@@ -80,29 +83,20 @@ def render_trials(rows: Sequence[TrialRow]) -> Table:
 class StudyDisplay:
     """What the user sees of a search.
 
-    Its methods are the callbacks of the optimizer and of each training.
-
     Args:
         console: Where.
-        n_trials: Trials that the study will have.
-        progress: The state of the training that runs.
-        n_trainings: Trainings of each trial.
-        describe: Returns what a trial tries, as text.
+        experiment: What is searched.
         quiet: Show nothing.
+
+    Attributes:
+        callbacks: What the optimizer calls, by the names of its arguments.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        n_trials: int,
-        progress: TrainingProgress,
-        n_trainings: int,
-        describe: Callable[[BaseTrial | FrozenTrial], str],
-        *,
-        quiet: bool,
-    ) -> None:
-        self._console, self._n_trials, self._progress = console, n_trials, progress
-        self._n_trainings, self._describe, self._quiet = n_trainings, describe, quiet
+    def __init__(self, console: Console, experiment: ExperimentConfig, *, quiet: bool) -> None:
+        self._console, self._quiet = console, quiet
+        self._n_trials = experiment.tuning.n_trials
+        self._progress = TrainingProgress(experiment.training.total_timesteps)
+        self._space: SearchSpace | None = None
         self._rows: list[TrialRow] = []
         self._running: TrialRow | None = None
         self._n_counted = 0
@@ -110,18 +104,32 @@ class StudyDisplay:
         self._n_evaluations = 0
         self._started = time.monotonic()
         self._live: Live | None = None
+        self.callbacks: dict[str, Any] = {
+            "callbacks": [self.end_trial],
+            "on_trial_start": self.start_trial,
+            "on_evaluation": self.show_evaluation,
+            "training_callbacks": [ProgressCallback(self._progress, self.update)],
+        }
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Shows the table, where there is a terminal, until the block is left."""
+    def shown(self, space: SearchSpace) -> Iterator[None]:
+        """Shows the table, where there is a terminal, until the block is left.
+
+        Args:
+            space: What is searched, which says what the parameters of a trial mean.
+        """
+        self._space = space
+        self._started = time.monotonic()
         if self._quiet or not is_live(self._console):
             yield
             return
         # Redrawn when there is news: a thread of rich's own would take turns with the training.
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        with self._live:
-            yield
-        self._live = None
+        try:
+            with self._live:
+                yield
+        finally:
+            self._live = None
 
     def start_trial(self, trial: Trial) -> None:
         """A trial starts."""
@@ -159,21 +167,22 @@ class StudyDisplay:
         seconds = (time.monotonic() - self._started) / self._n_ended_here
         return seconds * max(self._n_trials - self._n_counted, 0)
 
+    def _describe(self, trial: BaseTrial | FrozenTrial) -> str:
+        if self._space is None:
+            return ""
+        return render_params(self._space.replay(trial.params, trial.number))
+
     def _read(self, study: Study) -> None:
         trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-        self._n_counted = sum(not trial.user_attrs.get("interrupted") for trial in trials)
-        best = max(
-            (t for t in trials if t.state.name == "COMPLETE"),
-            key=lambda t: t.value,
-            default=None,
-        )
+        self._n_counted = n_finished(study)
+        best = best_trial(study)
         self._rows = [
             TrialRow(
                 number=trial.number,
                 state=trial.state.name.lower(),
                 value=_shown_value(trial),
                 params=self._describe(trial),
-                is_best=trial is best,
+                is_best=best is not None and trial.number == best.number,
             )
             for trial in trials
         ]

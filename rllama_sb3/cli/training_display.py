@@ -63,9 +63,11 @@ class TrainingDisplay:
             auto_refresh=False,
         )
         self._bar.add_task("", total=self._progress.total_timesteps)
-        with self._bar:
-            yield self
-        self._bar = None
+        try:
+            with self._bar:
+                yield self
+        finally:
+            self._bar = None
 
     def update(self, progress: TrainingProgress) -> None:
         """Redraws the bar."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -67,7 +68,9 @@ def tune(
         bool, typer.Option("--quiet", "-q", help="Show only the result of the search.")
     ] = False,
 ) -> None:
-    """Search reward and hyperparameters together, judged by the env return.
+    """Search reward and hyperparameters together.
+
+    Trials are judged by the env return, and the best are compared on seeds that no trial saw.
 
     The same command again goes on where it stopped, or reports a search that is finished.
     """
@@ -90,7 +93,7 @@ def tune(
             _own_command(),
         )
         raise typer.Exit(INTERRUPTED) from None
-    _say_places(console, config, out, storage)
+    _say_places(console, out, storage)
 
 
 def _search(
@@ -106,44 +109,24 @@ def _search(
     """Runs the trials that are missing, and says what came out."""
     import optuna
 
-    from rllama_sb3.callbacks.progress import ProgressCallback, TrainingProgress
     from rllama_sb3.cli.console import say
-    from rllama_sb3.cli.study_display import StudyDisplay, render_params
+    from rllama_sb3.cli.study_display import StudyDisplay
     from rllama_sb3.experiment import load_config, located_in
     from rllama_sb3.optimization import BayesianRewardOptimizer
 
     # Its own lines would go between those of the display, and say the same.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     experiment = load_config(file, overrides=overrides)
-    progress = TrainingProgress(experiment.training.total_timesteps)
-
-    def describe(trial: Any) -> str:
-        return render_params(optimizer.search_space.replay(trial.params, trial.number))
-
-    display = StudyDisplay(
-        console,
-        experiment.tuning.n_trials,
-        progress,
-        experiment.tuning.seeds_per_trial,
-        describe,
-        quiet=quiet,
-    )
+    display = StudyDisplay(console, experiment, quiet=quiet)
     with located_in(file, overrides):
         optimizer = BayesianRewardOptimizer(
-            experiment,
-            study_name=study_name,
-            storage=storage,
-            out=out,
-            callbacks=[display.end_trial],
-            on_trial_start=display.start_trial,
-            on_evaluation=display.show_evaluation,
-            training_callbacks=[ProgressCallback(progress, display.update)],
+            experiment, study_name=study_name, storage=storage, out=out, **display.callbacks
         )
         if not quiet:
             algorithm, env_id = experiment.algorithm.name, experiment.env.id
             say(console, f"Tuning {algorithm} on {env_id}: study {study_name!r} in {out}")
-        with display.shown():
-            _, best_value, study = optimizer.optimize()
+        with display.shown(optimizer.search_space):
+            _, _, study = optimizer.optimize()
     say(console, _describe_search(study.get_trials(deepcopy=False), study.best_trial))
     return experiment, optimizer
 
@@ -220,10 +203,11 @@ def _describe_search(trials: Sequence[FrozenTrial], best: FrozenTrial) -> str:
     )
 
 
-def _say_places(console: Console, config: Path, out: Path, storage: str) -> None:
+def _say_places(console: Console, out: Path, storage: str) -> None:
     from rllama_sb3.cli.console import say_pairs, shell_line
-    from rllama_sb3.optimization.storage import shown_url
+    from rllama_sb3.optimization.storage import shown_storage
 
+    shown = shown_storage(storage)
     say_pairs(
         console,
         "Where everything is:",
@@ -231,10 +215,12 @@ def _say_places(console: Console, config: Path, out: Path, storage: str) -> None
             ("best config", f"{out / 'best.yaml'}"),
             ("its model", f"{out / 'best_model.zip'}"),
             ("all trials", f"{out / 'trials.csv'}, {out / 'trials'}"),
-            ("the study", storage),
+            ("the study", shown),
         ],
     )
-    dashboard = shell_line("optuna-dashboard", storage)
+    dashboard = shell_line("optuna-dashboard", shown)
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        dashboard += "   (after: pip install 'rllama-sb3[dashboard]')"
     say_pairs(
         console,
         "What next:",
@@ -242,8 +228,8 @@ def _say_places(console: Console, config: Path, out: Path, storage: str) -> None
             ("train it", shell_line("rllama-sb3", "train", out / "best.yaml")),
             ("judge it", shell_line("rllama-sb3", "evaluate", out)),
             ("see curves", shell_line("tensorboard", "--logdir", out)),
-            ("see the study", f"{dashboard}   (pip install 'rllama-sb3[dashboard]')"),
-            ("search on", shell_line("rllama-sb3", "tune", config, "--n-trials", "N")),
+            ("see the study", dashboard),
+            ("search on", "the same command with a larger --n-trials"),
         ],
     )
 
