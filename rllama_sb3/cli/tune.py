@@ -84,8 +84,9 @@ def tune(
     storage = storage or f"sqlite:///{out / 'study.db'}"
     try:
         experiment, optimizer = _search(console, config, own, name, storage, out, quiet=quiet)
+        winner = None
         if compare:
-            _compare(console, experiment, optimizer, out, n_jobs=n_jobs, imports=modules)
+            winner = _compare(console, experiment, optimizer, out, n_jobs=n_jobs, imports=modules)
     except KeyboardInterrupt:
         say(
             console,
@@ -93,7 +94,7 @@ def tune(
             _own_command(),
         )
         raise typer.Exit(INTERRUPTED) from None
-    _say_places(console, out, storage)
+    _say_places(console, out, storage, winner)
 
 
 def _search(
@@ -139,8 +140,12 @@ def _compare(
     *,
     n_jobs: int | None,
     imports: Sequence[str],
-) -> None:
-    """Trains the best configs and the base on test seeds, and says what holds there."""
+) -> Path | None:
+    """Trains the best configs and the base on test seeds, and says what holds there.
+
+    Returns:
+        The config of the winner, where that is a trial that was not the best in the search.
+    """
     from rllama_sb3.cli.compare import run_comparison, show_comparison
     from rllama_sb3.cli.console import say
 
@@ -159,6 +164,7 @@ def _compare(
         imports=imports,
     )
     show_comparison(console, comparison, out)
+    return _config_of_trial(comparison.best.name, optimizer, out)
 
 
 def choose_candidates(
@@ -178,8 +184,23 @@ def choose_candidates(
         # The first trial is the user's own config.
         if run_key(config, 0) not in known and len(candidates) < wanted:
             known.add(run_key(config, 0))
-            candidates[f"trial {trial.number}"] = config
+            candidates[_trial_name(trial)] = config
     return candidates
+
+
+def _config_of_trial(name: str, optimizer: BayesianRewardOptimizer, out: Path) -> Path | None:
+    from rllama_sb3.optimization.objective import trial_folder
+
+    trial = next((t for t in _by_value(optimizer) if _trial_name(t) == name), None)
+    assert optimizer.study is not None  # The search has run.
+    if trial is None or trial.number == optimizer.study.best_trial.number:
+        return None
+    # One folder for each seed, if there are several; they differ in the seed only.
+    return next(iter(sorted(trial_folder(out, trial.number).rglob("config.yaml"))), None)
+
+
+def _trial_name(trial: FrozenTrial) -> str:
+    return f"trial {trial.number}"
 
 
 def _by_value(optimizer: BayesianRewardOptimizer) -> list[FrozenTrial]:
@@ -203,7 +224,7 @@ def _describe_search(trials: Sequence[FrozenTrial], best: FrozenTrial) -> str:
     )
 
 
-def _say_places(console: Console, out: Path, storage: str) -> None:
+def _say_places(console: Console, out: Path, storage: str, winner: Path | None) -> None:
     from rllama_sb3.cli.console import say_pairs, shell_line
     from rllama_sb3.optimization.storage import shown_storage
 
@@ -212,7 +233,8 @@ def _say_places(console: Console, out: Path, storage: str) -> None:
         console,
         "Where everything is:",
         [
-            ("best config", f"{out / 'best.yaml'}"),
+            *([("the winner", f"{winner}")] if winner is not None else []),
+            ("best config of the search", f"{out / 'best.yaml'}"),
             ("its model", f"{out / 'best_model.zip'}"),
             ("all trials", f"{out / 'trials.csv'}, {out / 'trials'}"),
             ("the study", shown),
@@ -225,7 +247,7 @@ def _say_places(console: Console, out: Path, storage: str) -> None:
         console,
         "What next:",
         [
-            ("train it", shell_line("rllama-sb3", "train", out / "best.yaml")),
+            ("train it", shell_line("rllama-sb3", "train", winner or out / "best.yaml")),
             ("judge it", shell_line("rllama-sb3", "evaluate", out)),
             ("see curves", shell_line("tensorboard", "--logdir", out)),
             ("see the study", dashboard),
