@@ -98,11 +98,13 @@ class ResultsFile:
 
     def append(self, run: TestRun) -> None:
         """Writes the result of one run."""
-        is_new = not self.path.exists() or self.path.stat().st_size == 0
+        before = self.path.read_bytes() if self.path.exists() else b""
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if is_new:
+            writer = csv.writer(file, lineterminator="\n")
+            if not before:
                 writer.writerow(_COLUMNS)
+            elif not before.endswith(b"\n"):
+                file.write("\n")  # the last line was cut off, and must not swallow this one
             writer.writerow([run.key, run.name, run.seed, run.env_return])
 
     def _refuse(self, rule: str, cause: Exception | None = None) -> NoReturn:
@@ -179,13 +181,15 @@ def _worker_pool(n_workers: int, imports: Sequence[str]) -> Iterator[ProcessPool
     )
     try:
         yield pool
-    except BaseException:
-        # In the middle of a training, which nobody waits for any more.
-        for process in set(multiprocessing.active_children()) - others:
+    finally:
+        # Either they are in the middle of a training that nobody waits for any more, or they are
+        # idle, and would take a second to leave by themselves.
+        workers = set(multiprocessing.active_children()) - others
+        for process in workers:
             process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+        pool.shutdown(cancel_futures=True)
+        for process in workers:
+            process.join()
 
 
 def _begin_worker(imports: Sequence[str]) -> None:

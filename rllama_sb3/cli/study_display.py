@@ -60,7 +60,7 @@ def render_params(fragment: Mapping[str, Any]) -> str:
     Example:
         >>> render_params({"algorithm": {"params": {"gamma": 0.99}},
         ...                "reward_shaping": {"height": {"weight_schedule": {"end_step": 500}}}})
-        'gamma=0.99 height.end_step=500'
+        'gamma=0.9900 height.end_step=500'
     """
     return " ".join(f"{name}={_render_value(value)}" for name, value in _flatten(fragment, ()))
 
