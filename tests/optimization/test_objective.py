@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rllama_sb3 import train
+from rllama_sb3.config import merge_configs, parse_experiment, read_yaml
+from rllama_sb3.errors import ComponentError, ConfigError, RllamaError
+from rllama_sb3.optimization import BayesianRewardOptimizer
+from rllama_sb3.optimization.objective import min_prune_step
+from rllama_sb3.rewards import register_component
+from rllama_sb3.seeding import tuning_seed
+
+BASE: dict[str, Any] = {
+    "env": {"id": "CartPole-v1", "n_envs": 2},
+    "reward_shaping": {
+        "env": {"class": "EnvReward"},
+        "time": {
+            "class": "StepPenalty",
+            "params": {"penalty": -0.01},
+            "weight_schedule": {
+                "initial_weight": 1.0,
+                "schedule_type": "linear",
+                "final_weight": 0.0,
+                "end_step": "50%",
+            },
+        },
+    },
+    "algorithm": {
+        "name": "PPO",
+        "params": {"learning_rate": 3e-4, "gamma": 0.99, "n_steps": 16, "batch_size": 32},
+    },
+    "training": {"total_timesteps": 64},
+    "evaluation": {"n_episodes": 2, "n_evaluations": 2, "n_envs": 2},
+    "tuning": {
+        "n_trials": 2,
+        "search_space": {
+            "reward_shaping": {
+                "time": {"weight_schedule": {"initial_weight": {"suggest": "float"}}}
+            },
+            "algorithm": {
+                "params": {"learning_rate": {"suggest": "float", "low": 1e-5, "high": 1e-2}}
+            },
+        },
+    },
+}
+_WEIGHT = BASE["tuning"]["search_space"]["reward_shaping"]["time"]["weight_schedule"]
+_WEIGHT["initial_weight"] |= {"low": 0.1, "high": 5.0, "log": True}
+LEARNING_RATE = "algorithm.params.learning_rate"
+
+
+def build(changes: dict[str, Any] | None = None, **arguments: Any) -> BayesianRewardOptimizer:
+    return BayesianRewardOptimizer(merge_configs(BASE, changes or {}), **arguments)
+
+
+class Break(BaseCallback):
+    """Spoils the policy of one trial, as a learning rate that is far too high does."""
+
+    def __init__(self, at_training: int) -> None:
+        super().__init__()
+        self.at_training = at_training
+        self.n_trainings = 0
+
+    def _on_training_start(self) -> None:
+        if self.n_trainings == self.at_training:
+            with torch.no_grad():
+                next(iter(self.model.policy.parameters())).fill_(math.nan)
+        self.n_trainings += 1
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def test_reward_and_algorithm_are_tuned_together_and_leave_results(tmp_path: Path) -> None:
+    optimizer = build({"tuning": {"seeds_per_trial": 2}}, out=tmp_path)
+    best_params, best_value, study = optimizer.optimize()
+    attrs = study.best_trial.user_attrs
+    assert attrs["seeds"] == [tuning_seed(0, 0), tuning_seed(0, 1)]
+    assert best_value == pytest.approx(sum(attrs["seed_values"]) / 2)
+    assert [[step for step, _ in curve] for curve in attrs["evaluations"]] == [[32, 64]] * 2
+    assert attrs["n_steps"] == 128
+    assert attrs["seconds"] > 0.0
+    assert set(best_params) == {"reward_shaping", "algorithm"}
+    best = parse_experiment(read_yaml(tmp_path / "best.yaml").data)
+    assert best.to_dict() == parse_experiment(optimizer.best_config).to_dict()
+    assert best.tuning.search_space == BASE["tuning"]["search_space"]
+    PPO.load(tmp_path / "best_model.zip")
+    assert list(tmp_path.glob("trials/0001/seed_1/tensorboard/events*"))
+    kept = {path.parts[-3] for path in tmp_path.glob("trials/*/*/model.zip")}
+    assert kept == {f"{study.best_trial.number:04d}"}
+    with (tmp_path / "trials.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert float(row["value_of_seed_1"]) == study.trials[0].user_attrs["seed_values"][1]
+    assert float(row[LEARNING_RATE]) == 3e-4
+
+
+def test_a_trial_can_be_trained_again_to_the_same_value(tmp_path: Path) -> None:
+    optimizer = build(out=tmp_path)
+    _, best_value, study = optimizer.optimize()
+    best = read_yaml(tmp_path / "best.yaml").data
+    again = train(best, seed=study.best_trial.user_attrs["seeds"][0])
+    assert again.env_return == best_value
+
+
+def test_the_first_trial_is_the_config_as_it_is() -> None:
+    configs: list[dict[str, Any]] = []
+    optimizer = build(
+        {"tuning": {"n_trials": 1}},
+        on_trial_start=lambda trial: configs.append(optimizer.generate_trial_config(trial)),
+    )
+    optimizer.optimize()
+    assert configs == [parse_experiment(merge_configs(BASE, {"tuning": {"n_trials": 1}})).to_dict()]
+
+
+@pytest.mark.parametrize("objective", ["last", "best", "auc"])
+def test_the_value_is_the_last_the_best_or_the_mean_evaluation(objective: str) -> None:
+    changes = {"tuning": {"n_trials": 1, "objective": objective}}
+    _, value, study = build(changes).optimize()
+    means = [mean for _, mean in study.best_trial.user_attrs["evaluations"][0]]
+    expected = {"last": means[-1], "best": max(means), "auc": sum(means) / len(means)}
+    assert value == pytest.approx(expected[objective])
+
+
+def test_steps_of_reports_are_unique_over_the_seeds_of_a_trial() -> None:
+    changes = {"tuning": {"n_trials": 1, "seeds_per_trial": 2}}
+    trial = build(changes).optimize()[2].trials[0]
+    assert sorted(trial.intermediate_values) == [1, 2, 3, 4]
+    assert trial.intermediate_values[4] == pytest.approx(trial.value)
+
+
+class StopAt(optuna.pruners.BasePruner):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.number > 0 and trial.last_step == self.step
+
+
+@pytest.mark.parametrize(
+    ("step", "n_steps", "reason"),
+    [(1, 32, "pruned at global step 32 of seed 0"), (2, 64, "pruned after seed 0")],
+)
+def test_a_pruned_trial_stops_and_says_where(step: int, n_steps: int, reason: str) -> None:
+    optimizer = build({"tuning": {"seeds_per_trial": 2}}, pruner=StopAt(step))
+    trial = optimizer.optimize()[2].trials[1]
+    assert trial.state == optuna.trial.TrialState.PRUNED
+    assert trial.user_attrs["n_steps"] == n_steps
+    assert trial.user_attrs["failure"] == reason
+
+
+def test_pruning_waits_for_the_end_of_the_anneal_unless_told_otherwise() -> None:
+    assert min_prune_step(parse_experiment(BASE)) == 32
+    eager = merge_configs(BASE, {"tuning": {"prune_during_anneal": True}})
+    assert min_prune_step(parse_experiment(eager)) == 0
+    plain = {**BASE, "reward_shaping": {}}
+    assert min_prune_step(parse_experiment(plain)) == 0
+    later = {"weight_schedule": {"end_step": 10_000}}
+    long = merge_configs(BASE, {"reward_shaping": {"time": later}})
+    assert min_prune_step(parse_experiment(long)) == 64
+
+
+def test_a_diverged_trial_is_worse_than_anything_seen() -> None:
+    study = build(training_callbacks=[Break(at_training=1)]).optimize()[2]
+    good, diverged = study.trials
+    means = [mean for _, mean in good.user_attrs["evaluations"][0]]
+    assert diverged.value is not None
+    margin = (max(means) - min(means)) or max(1.0, abs(min(means)))
+    assert diverged.value == pytest.approx(min(means) - margin)
+    assert diverged.user_attrs["diverged"] is True
+    assert diverged.user_attrs["failure"].startswith("seed 0 diverged: ValueError")
+    assert study.best_trial.number == 0
+
+
+def test_a_trial_that_diverges_before_anything_was_seen_fails() -> None:
+    optimizer = build(
+        {"tuning": {"n_trials": 1}}, training_callbacks=[Break(at_training=0)]
+    )
+    with pytest.raises(RllamaError, match=r"1 fail\).*seed 0 diverged"):
+        optimizer.optimize()
+
+
+def test_a_component_that_fails_stops_the_search() -> None:
+    @register_component(name="FailsInTheSearch")
+    def fail(transition: Any) -> float:
+        raise ZeroDivisionError("a bug")
+
+    changes = {"reward_shaping": {"env": {"class": "FailsInTheSearch"}}}
+    optimizer = build(changes)
+    with pytest.warns(UserWarning), pytest.raises(ComponentError, match="env"):
+        optimizer.optimize()
+    assert optimizer.study is not None
+    assert optimizer.study.trials[0].user_attrs["failure"].startswith("ComponentError: ")
+
+
+def test_evaluations_are_told_as_they_come() -> None:
+    seen: list[tuple[int, int]] = []
+    build(on_evaluation=lambda trial, e: seen.append((trial.number, e.global_step))).optimize()
+    assert seen == [(0, 32), (0, 64), (1, 32), (1, 64)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithm": {"name": "PPPO"}}, r"algorithm\.name: .* Did you mean 'PPO'\?"),
+        ({"env": {"id": "CartPol-v1"}}, r"env\.id: .*CartPole-v1"),
+        ({"training": {"total_timesteps": 0}}, r"training\.total_timesteps: must be at least 1"),
+    ],
+)
+def test_a_config_that_cannot_run_is_told_before_anything_starts(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(changes)
+
+
+def test_an_empty_search_space_is_told() -> None:
+    with pytest.raises(ConfigError, match="search_space: must name at least one value to search"):
+        build(search_space={})
+
+
+def test_the_env_return_is_never_minimized() -> None:
+    with pytest.raises(ConfigError, match="direction: must be maximize"):
+        build(direction="minimize")
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            {
+                "reward_shaping": {
+                    "time": {
+                        "weight_schedule": {
+                            "schedule_type": {
+                                "suggest": "categorical",
+                                "choices": ["linear", "exponential"],
+                            }
+                        }
+                    }
+                }
+            },
+            r"schedule_type: must lead to configs that can run; at 'exponential': reward_shaping",
+        ),
+        (
+            {"training": {"total_timesteps": lambda trial: trial.suggest_int("n", 0, 64)}},
+            r"total_timesteps: must lead to configs that can run; at 0: training",
+        ),
+    ],
+)
+def test_values_that_cannot_run_are_told_before_anything_starts(
+    space: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(search_space=space)

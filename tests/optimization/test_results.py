@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from rllama_sb3.config import read_yaml
+from rllama_sb3.errors import ConfigError
+from rllama_sb3.optimization import BayesianRewardOptimizer
+
+BASE: dict[str, Any] = {"x": 0.5, "keep": {"me": 1}}
+SPACE: dict[str, Any] = {"x": {"suggest": "float", "low": 0.0, "high": 1.0}}
+VALUES = [1.0, 3.0, 2.0, 4.0]
+
+
+def build(out: Path, objective: Any = None, **arguments: Any) -> BayesianRewardOptimizer:
+    def by_number(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", 0.0, 1.0)
+        return VALUES[trial.number]
+
+    known: dict[str, Any] = {"base_config": BASE, "search_space": SPACE, "n_trials": 4}
+    return BayesianRewardOptimizer(
+        objective_function=objective or by_number, out=out, **(known | arguments)
+    )
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with (out / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_results_are_on_disk_after_every_trial(tmp_path: Path) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def look(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        best = read_yaml(tmp_path / "best.yaml").data
+        assert best == {"x": study.best_params["x"], "keep": {"me": 1}}
+        seen.append((len(rows_of(tmp_path)), best["x"]))
+
+    study = build(tmp_path, callbacks=[look]).optimize()[2]
+    assert [n for n, _ in seen] == [1, 2, 3, 4]
+    assert seen[2][1] == study.trials[1].params["x"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_best_config_says_where_it_is_from(tmp_path: Path) -> None:
+    build(tmp_path, study_name="my study").optimize()
+    text = (tmp_path / "best.yaml").read_text()
+    assert text.startswith("# The best config so far of the study 'my study':\n# trial 3, value 4")
+
+
+def test_the_table_has_values_parameters_and_reasons(tmp_path: Path) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if trial.number == 1:
+            raise optuna.TrialPruned("hopeless")
+        if trial.number == 2:
+            raise ValueError("broken")
+        return x
+
+    with pytest.raises(ValueError, match="broken"):
+        build(tmp_path, objective).optimize()
+    first, second, third = rows_of(tmp_path)
+    assert (first["number"], first["state"], first["value"], first["x"]) == (
+        "0",
+        "complete",
+        "0.5",
+        "0.5",
+    )
+    assert float(first["seconds"]) >= 0.0
+    assert (second["state"], second["value"], second["reason"]) == ("pruned", "", "hopeless")
+    assert (third["state"], third["reason"]) == ("fail", "ValueError: broken")
+
+
+def test_a_space_of_callables_is_left_out_of_the_best_config(tmp_path: Path) -> None:
+    space = {"x": lambda trial: trial.suggest_float("x", 0.0, 1.0)}
+    base = {**BASE, "tuning": {"search_space": space, "n_trials": 4}}
+    build(tmp_path, base_config=base, search_space=None).optimize()
+    best = read_yaml(tmp_path / "best.yaml").data
+    assert best["tuning"] == {"search_space": {}, "n_trials": 4}
+
+
+def test_a_folder_with_another_study_is_refused_and_kept(tmp_path: Path) -> None:
+    build(tmp_path).optimize()
+    before = (tmp_path / "trials.csv").read_text()
+    with pytest.raises(ConfigError, match=r"out: must not hold another study's results"):
+        build(tmp_path).optimize()
+    assert (tmp_path / "trials.csv").read_text() == before
+
+
+def test_a_study_goes_on_in_its_folder(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    build(tmp_path, storage=storage, n_trials=2).optimize()
+    build(tmp_path, storage=storage, n_trials=3).optimize()
+    assert len(rows_of(tmp_path)) == 3
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="out: must be a folder that can be made"):
+        build(tmp_path / "file" / "out").optimize()
