@@ -112,7 +112,7 @@ class _TrialRun:
                 is_last = index == len(self._seeds) - 1
                 # The last report of a training is made without asking: it is asked here.
                 if not is_last and self._trial.should_prune():
-                    raise optuna.TrialPruned(f"pruned after seed {index + 1}")
+                    raise optuna.TrialPruned(f"pruned after seed {index}")
         finally:
             self._record()
         return float(np.mean(self._values))
