@@ -21,7 +21,9 @@ def test_the_schema_knows_every_component(tmp_path: Path) -> None:
     schema = json.loads(run("schema").stdout)
     known = schema["$defs"]["ComponentConfig"]["properties"]["class"]["enum"]
     assert set(known) == set(component_registry())
-    assert "linear" in schema["$defs"]["WeightScheduleConfig"]["properties"]["schedule_type"]["enum"]
+    assert (
+        "linear" in schema["$defs"]["WeightScheduleConfig"]["properties"]["schedule_type"]["enum"]
+    )
 
 
 def test_the_schema_is_written_to_a_file(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def test_runs_are_numbered_after_the_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("a b", "a-b"), ("../up", "..-up"), ("", "unnamed"), ("mod:Env-v0", "mod-Env-v0")]
+    ("text", "name"),
+    [("a b", "a-b"), ("../up", "..-up"), ("", "unnamed"), ("mod:Env-v0", "mod-Env-v0")],
 )
 def test_a_part_of_a_file_name_has_no_separators(text: str, name: str) -> None:
     assert file_name(text) == name

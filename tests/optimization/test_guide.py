@@ -60,16 +60,12 @@ search_space: dict[str, Any] = {
             },
         },
         "step_penalty": {
-            "params": {
-                "penalty": lambda trial: trial.suggest_float("penalty_value", -0.5, -0.001)
-            },
+            "params": {"penalty": lambda trial: trial.suggest_float("penalty_value", -0.5, -0.001)},
             "weight_schedule": {
                 "initial_weight": lambda trial: trial.suggest_float(
                     "penalty_initial_weight", 0.1, 10.0
                 ),
-                "decay_rate": lambda trial: trial.suggest_float(
-                    "penalty_decay_rate", 0.99, 0.9999
-                ),
+                "decay_rate": lambda trial: trial.suggest_float("penalty_decay_rate", 0.99, 0.9999),
             },
         },
     },
@@ -90,9 +86,7 @@ class Agent:
     def select_action(self, state: int) -> int:
         return int(self.rng.integers(4) if self.rng.random() < 0.2 else self.q[state].argmax())
 
-    def update(
-        self, state: int, action: int, reward: float, next_state: int, over: bool
-    ) -> None:
+    def update(self, state: int, action: int, reward: float, next_state: int, over: bool) -> None:
         target = reward + (0.0 if over else 0.99 * self.q[next_state].max())
         self.q[state, action] += self.learning_rate * (target - self.q[state, action])
 

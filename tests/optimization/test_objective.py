@@ -180,9 +180,7 @@ def test_a_diverged_trial_is_worse_than_anything_seen() -> None:
 
 
 def test_a_trial_that_diverges_before_anything_was_seen_fails() -> None:
-    optimizer = build(
-        {"tuning": {"n_trials": 1}}, training_callbacks=[Break(at_training=0)]
-    )
+    optimizer = build({"tuning": {"n_trials": 1}}, training_callbacks=[Break(at_training=0)])
     with pytest.raises(RllamaError, match=r"1 fail\).*seed 0 diverged"):
         optimizer.optimize()
 

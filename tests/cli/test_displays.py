@@ -1,0 +1,189 @@
+"""What is drawn in a terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import optuna
+import pytest
+from rich.console import Console
+from tiny import tiny_experiment
+
+from rllama_sb3.analysis.comparison import compute_comparison
+from rllama_sb3.analysis.runs import TestRun
+from rllama_sb3.callbacks import Evaluation
+from rllama_sb3.callbacks.progress import TrainingProgress
+from rllama_sb3.cli.comparison_display import ComparisonDisplay
+from rllama_sb3.cli.comparison_table import describe_winner, render_comparison
+from rllama_sb3.cli.study_display import StudyDisplay, TrialRow, render_trials
+from rllama_sb3.cli.training_display import TrainingDisplay, render_progress
+from rllama_sb3.config import parse_experiment
+from rllama_sb3.optimization import build_search_space
+
+CONFIG = parse_experiment(tiny_experiment(tuning={"n_trials": 30}))
+SPACE = build_search_space(CONFIG.tuning.search_space, CONFIG.to_dict())
+NAME = "algorithm.params.learning_rate"
+
+
+def make_console(*, terminal: bool = True, height: int = 24) -> Console:
+    return Console(
+        file=io.StringIO(), force_terminal=terminal, width=120, height=height, highlight=False
+    )
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def make_evaluation(value: float) -> Evaluation:
+    returns = np.array([value, value])
+    return Evaluation(env_returns=returns, lengths=np.array([9, 9]), index=1, global_step=64)
+
+
+def show_search(
+    display: StudyDisplay, values: list[float], n_ended: int | None = None
+) -> optuna.Study:
+    """Plays a search: trials that end with these values, the last of them running still."""
+    study = optuna.create_study(direction="maximize")
+    with display.shown(SPACE):
+        for i, value in enumerate(values):
+            trial = study.ask()
+            display.start_trial(trial)
+            trial.suggest_float(NAME, 1e-4, 1e-2, log=True)
+            display.show_evaluation(trial, make_evaluation(value))
+            display.update(TrainingProgress(128))
+            if n_ended is None or i < n_ended:
+                study.tell(trial, value)
+                display.end_trial(study, study.trials[-1])
+    return study
+
+
+def test_progress_has_speed_time_left_and_both_returns() -> None:
+    progress = TrainingProgress(1_000, n_steps=250, seconds=0.5)
+    progress.add_episode(env_return=-200.0, shaped_return=-150.5)
+    line = render_progress(progress)
+    assert line == "250/1,000 steps  500 steps/s  2s left  env return -200.0  shaped -150.5"
+
+
+def test_progress_before_the_first_step_claims_nothing() -> None:
+    line = render_progress(TrainingProgress(1_000))
+    assert line == "0/1,000 steps  0 steps/s  – left  env return –  shaped –"
+
+
+def test_a_training_has_a_bar_in_a_terminal() -> None:
+    console = make_console()
+    progress = TrainingProgress(1_000)
+    display = TrainingDisplay(progress, console, 10, quiet=False)
+    with display.shown():
+        progress.n_steps = 500
+        display.update(progress)
+        display.show_evaluation(make_evaluation(3.0))
+    text = text_of(console)
+    assert "50%" in text
+    assert "500/1,000 steps" in text
+    assert "evaluation 1/10 at 64 steps: env return 3 ± 0" in text
+
+
+def test_the_trials_are_a_table_in_a_terminal() -> None:
+    console = make_console()
+    display = StudyDisplay(console, CONFIG, quiet=False)
+    show_search(display, [1.0, 5.0, 2.0])
+    last = text_of(console).rpartition("3/30 trials")[2]
+    assert "best so far 5 (trial 1)" in last
+    assert "complete ★" in last
+    assert "learning_rate=" in last
+    assert "left" in last
+
+
+def test_the_running_trial_shows_how_far_it_is() -> None:
+    console = make_console()
+    show_search(StudyDisplay(console, CONFIG, quiet=False), [1.0, 2.0], n_ended=1)
+    last = text_of(console).rpartition("1/30 trials")[2]
+    assert "running" in last
+    assert "trial 1: 0/128 steps" in last
+
+
+def test_a_long_table_keeps_the_best_trial_and_the_latest() -> None:
+    console = make_console(height=14)
+    show_search(StudyDisplay(console, CONFIG, quiet=False), [99.0, *range(1, 20)])
+    last = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text_of(console)).rpartition("20/30 trials")[2]
+    shown = [line.split()[0] for line in last.splitlines() if "complete" in line]
+    assert shown == ["0", "15", "16", "17", "18", "19"]
+
+
+def test_without_a_terminal_each_trial_is_a_line() -> None:
+    console = make_console(terminal=False)
+    show_search(StudyDisplay(console, CONFIG, quiet=False), [1.0, 5.0])
+    first, second = text_of(console).splitlines()
+    assert first.startswith("trial 0 (1/30)  complete  env return 1  best 1 (0)")
+    assert second.startswith("trial 1 (2/30)  complete  env return 5  best 5 (1)")
+
+
+def test_quiet_shows_nothing() -> None:
+    for terminal in (False, True):
+        console = make_console(terminal=terminal)
+        show_search(StudyDisplay(console, CONFIG, quiet=True), [1.0])
+        TrainingDisplay(TrainingProgress(1), console, 1, quiet=True).show_evaluation(
+            make_evaluation(1.0)
+        )
+        assert text_of(console) == ""
+
+
+def test_values_are_shown_as_they_are() -> None:
+    console = make_console()
+    console.print(render_trials([TrialRow(0, "fail", None, "layers=[64, 64]")]))
+    assert "layers=[64, 64]" in text_of(console)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_comparison_shows_how_far_it_is(terminal: bool) -> None:
+    console = make_console(terminal=terminal)
+    display = ComparisonDisplay(console, n_runs=3)
+    with display.shown():
+        display.show_result(TestRun("old", 1, "k", 1.0, was_known=True))
+        display.show_result(TestRun("new", 2, "k", 2.0))
+    text = text_of(console)
+    assert "old" not in text
+    assert ("2/3" in text) or ("test run 2/3: new, seed 2: env return 2" in text)
+
+
+def test_the_table_of_a_comparison_has_every_seed() -> None:
+    console = make_console(terminal=False)
+    comparison = compute_comparison({"base": [1.0, 2.0, 3.0, 4.0], "x": [9.0] * 4}, [0, 1, 2, 3])
+    console.print(render_comparison(comparison))
+    text = text_of(console)
+    assert "IQM" in text
+    assert "1 2 3 4" in text
+    assert "P(beats base)" in text
+
+
+@pytest.mark.parametrize(
+    ("scores", "sentence"),
+    [
+        ({"base": [1.0, 2.0], "x": [8.0, 9.0]}, "x wins: 7 above base"),
+        ({"base": [1.0, 9.0], "x": [2.0, 10.0]}, "the difference may be chance"),
+        ({"base": [8.0, 9.0], "x": [1.0, 2.0]}, "No config did better than base."),
+        ({"base": [1.0], "x": [2.0]}, "says nothing about other seeds"),
+        ({"base": [1.0, 2.0]}, "base: 1.5 [1, 2]."),
+    ],
+)
+def test_the_verdict_is_honest(scores: dict[str, list[float]], sentence: str) -> None:
+    n_seeds = len(scores["base"])
+    assert sentence in describe_winner(compute_comparison(scores, range(n_seeds)))
+
+
+def test_a_number_that_is_unknown_is_a_dash() -> None:
+    from rllama_sb3.cli.console import format_number
+
+    assert format_number(math.nan) == "–"
+
+
+def test_a_dumb_terminal_gets_lines() -> None:
+    from rllama_sb3.cli.console import is_live
+
+    assert not is_live(SimpleNamespace(is_terminal=True, is_dumb_terminal=True))  # type: ignore[arg-type]
