@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -48,13 +48,13 @@ def test_every_command_explains_itself(command: str) -> None:
 def test_help_answers_well_under_half_a_second() -> None:
     command = [sys.executable, "-m", "rllama_sb3", "--help"]
     root = Path(rllama_sb3.__file__).parents[1]
-    fastest = float("inf")
-    # The machine may be busy: what it needs is the least of what it takes.
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run(command, cwd=root, check=True, capture_output=True)
-        fastest = min(fastest, time.perf_counter() - started)
-    assert fastest < 0.4
+    before = os.times()
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    after = os.times()
+    # The time it needs; a clock would measure what else the machine does.
+    user = after.children_user - before.children_user
+    system = after.children_system - before.children_system
+    assert user + system < 0.4
 
 
 def test_help_imports_nothing_heavy() -> None:
