@@ -107,11 +107,19 @@ def _check_sections(sections: Mapping[str, Any], data: Mapping[str, Any]) -> lis
         if components:
             problems += check_algorithm_sees_reward(sections["algorithm"])
     if "tuning" in sections:
-        space = sections["tuning"].search_space
-        # What is below an unsound section cannot be looked up there.
-        known = {key: value for key, value in space.items() if key in plain or key not in data}
-        problems += check_search_space(known, {**data, **plain})
+        space = _below_sound(sections["tuning"].search_space, plain, data)
+        if isinstance(components, Mapping) and isinstance(space.get("reward_shaping"), Mapping):
+            inner = _below_sound(space["reward_shaping"], components, data["reward_shaping"])
+            space["reward_shaping"] = inner
+        problems += check_search_space(space, {**data, **plain})
     return problems
+
+
+def _below_sound(
+    space: Mapping[str, Any], sound: Mapping[str, Any], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns a search space without what is below unsound values and cannot be looked up there."""
+    return {key: value for key, value in space.items() if key in sound or key not in data}
 
 
 def _plain(section: Any) -> Any:

@@ -151,3 +151,15 @@ def test_action_masks_hold_in_evaluation_as_in_training() -> None:
     contrib = pytest.importorskip("sb3_contrib")
     model = contrib.MaskablePPO("MlpPolicy", _Masked(), seed=0)
     assert evaluate(model, _Masked(), n_episodes=1, deterministic=False).lengths.tolist() == [22]
+
+
+def test_an_episode_without_an_end_in_sight_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rllama_sb3.callbacks.env_return.LONG_EPISODE", 30)
+    env = Scripted([(0.0, [Step(0.0)] * 40 + [Step(0.0, terminated=True)])])
+
+    class Still:
+        def predict(self, observation: Any, **_: Any) -> Any:
+            return np.zeros(len(observation), int), None
+
+    with pytest.warns(UserWarning, match="gone on for 30 steps.*max_episode_steps"):
+        evaluate(Still(), env, n_episodes=1)

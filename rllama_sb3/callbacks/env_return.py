@@ -9,10 +9,11 @@ step of each environment, for the evaluation callback and for :func:`rllama_sb3.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -26,6 +27,9 @@ from stable_baselines3.common.vec_env import (
 )
 
 from rllama_sb3.errors import ConfigError, Problem
+
+# Longer than episodes are; an environment without a time limit can hold up a training for ever.
+LONG_EPISODE: Final = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,14 @@ class EnvReturnHook:
     def __call__(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
         """Looks at one environment after one step; called before its episode is counted."""
         index = locals_["i"]
+        if locals_["current_lengths"][index] == LONG_EPISODE:
+            warnings.warn(
+                f"An evaluation episode has gone on for {LONG_EPISODE:,} steps. If the "
+                "environment has no time limit of its own, it may never end: set one with "
+                "env.kwargs.max_episode_steps, or TimeLimit around the evaluation environment.",
+                UserWarning,
+                stacklevel=2,
+            )
         if not locals_["dones"][index]:
             return
         info, monitored = locals_["info"], locals_["is_monitor_wrapped"]

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from rllama_sb3 import __version__
-from rllama_sb3.errors import ConfigError, RllamaError
+from rllama_sb3.errors import ConfigError, MissingExtraError, RllamaError
 
 FAILED: Final = 1
 BAD_INPUT: Final = 2
@@ -34,7 +34,9 @@ class _Group(TyperGroup):
             raise typer.Exit(BAD_INPUT) from None
         except RllamaError as error:
             typer.echo(str(error), err=True)
-            raise typer.Exit(FAILED) from None
+            # What is not installed is asked for by the input, and nothing has started.
+            code = BAD_INPUT if isinstance(error, MissingExtraError) else FAILED
+            raise typer.Exit(code) from None
         except KeyboardInterrupt:
             typer.echo("Interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from None

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def render_comparison(comparison: Comparison) -> Table:
     """Returns the table of a comparison: one row for each config, by env return."""
     n_seeds = len(comparison.base.seeds)
+    seeds = "seed" if n_seeds == 1 else "seeds"
     measure = "IQM" if comparison.uses_iqm else "mean"
     table = Table(
-        title=f"Env return on {n_seeds} test seeds, which no search has seen",
+        title=f"Env return on {n_seeds} test {seeds}, which no search has seen",
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )

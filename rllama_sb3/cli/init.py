@@ -22,7 +22,7 @@ _TEMPLATE: Final = """\
 env:
   id: {env_id}
   n_envs: {n_envs}                   # copies that are stepped together
-{normalize}
+{normalize}{time_limit}
 # The reward is the weighted sum of these components, and nothing else.
 # `rllama-sb3 components` lists those that can be named here.
 reward_shaping:
@@ -64,6 +64,10 @@ _POTENTIAL: Final = """\
       schedule_type: linear   # constant, linear, exponential, cosine or piecewise
       final_weight: 0.0
       end_step: 80%           # of training.total_timesteps
+"""
+_TIME_LIMIT: Final = """\
+  # It has no time limit of its own: the episode of a policy that goes in circles would never end.
+  wrappers: [{TimeLimit: {max_episode_steps: 500}}]
 """
 _PENALTY: Final = """\
   # Pays the same at every step, so that reaching the goal sooner is better.
@@ -132,6 +136,7 @@ def _render_experiment(env_id: str, algorithm: str, file: Path) -> str:
     algorithm = known[algorithm.casefold()]
     env = build_env(EnvConfig(id=env_id))
     space = env.observation_space
+    has_time_limit = env.get_wrapper_attr("spec").max_episode_steps is not None
     env.close()
     guess = _guess_potential(space)
     is_vector = isinstance(space, spaces.Box) and len(space.shape) == 1
@@ -141,6 +146,7 @@ def _render_experiment(env_id: str, algorithm: str, file: Path) -> str:
         env_id=env_id,
         n_envs=8 if algorithm in _ON_POLICY else 1,
         normalize=note if is_vector else "",
+        time_limit="" if has_time_limit else _TIME_LIMIT,
         shaping=_POTENTIAL.format(guess=guess) if guess else _PENALTY,
         algorithm=algorithm,
         policy=_choose_policy(space),

@@ -45,13 +45,16 @@ def import_modules(names: Iterable[str]) -> tuple[str, ...]:
     """Imports what ``--import`` names, also from the current folder; returns the names.
 
     Raises:
-        ConfigError: A module does not exist. What goes wrong *inside* one is not hidden.
+        ConfigError: A name is not one of a module, or the module does not exist. What goes wrong *inside* one is not hidden.
     """
     # A console script has its own folder on the path, where `python -m` has the current one.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     imported = []
     for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            rule, remedy = "must be the dotted name of a module", "Write my_package.rewards."
+            raise ConfigError(Problem((), rule, name, remedy, "--import"))
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -59,6 +62,8 @@ def import_modules(names: Iterable[str]) -> tuple[str, ...]:
                 raise
             rule = f"must be a module that can be imported ({error})"
             remedy = f"It is looked for in the installed packages and in {os.getcwd()}."
+            if name.endswith(".py"):
+                remedy = "Name it without .py."
             problem = Problem((), rule, name, remedy, "--import")
             raise ConfigError(problem) from None
         imported.append(name)

@@ -124,7 +124,7 @@ class StudyDisplay:
             yield
             return
         # Redrawn when there is news: a thread of rich's own would take turns with the training.
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live = Live(console=self._console, auto_refresh=False)
         try:
             with self._live:
                 yield

@@ -79,7 +79,7 @@ def tune(
 
     own = settings(overrides, tuning__n_trials=n_trials, tuning__seed=seed)
     console = get_console()
-    name = study_name or config.stem
+    name = config.stem if study_name is None else study_name
     out = out or Path("runs") / "tune" / file_name(name)
     storage = storage or f"sqlite:///{out / 'study.db'}"
     try:
@@ -153,7 +153,7 @@ def _compare(
     say(
         console,
         "A value from the search is partly luck. So the best configs and yours are now trained "
-        f"again on {experiment.tuning.n_test_seeds} seeds that the search has not seen:",
+        f"again on test seeds ({experiment.tuning.n_test_seeds}) that the search has not seen:",
     )
     comparison = run_comparison(
         console,
@@ -233,8 +233,8 @@ def _say_places(console: Console, out: Path, storage: str, winner: Path | None) 
         console,
         "Where everything is:",
         [
-            *([("the winner", f"{winner}")] if winner is not None else []),
-            ("best config of the search", f"{out / 'best.yaml'}"),
+            *([("best on test seeds", f"{winner}")] if winner is not None else []),
+            ("best in the search", f"{out / 'best.yaml'}"),
             ("its model", f"{out / 'best_model.zip'}"),
             ("all trials", f"{out / 'trials.csv'}, {out / 'trials'}"),
             ("the study", shown),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
@@ -210,7 +210,8 @@ class BayesianRewardOptimizer:
         Warns:
             UserWarning: As of :meth:`SearchSpace.base_values`.
         """
-        study, results = self._open()
+        with _no_empty_folders_left(self._out):
+            study, results = self._open()
         names = self.search_space.names()
         if results is not None:
             results.update(study, names)
@@ -360,6 +361,19 @@ def _known_values_in_peace() -> Iterator[None]:
         warnings.filterwarnings("ignore", "Fixed parameter .* is out of range", UserWarning)
         warnings.filterwarnings("ignore", "The value .* is out of the range", UserWarning)
         yield
+
+
+@contextmanager
+def _no_empty_folders_left(path: FilePath | None) -> Iterator[None]:
+    """Takes away the folders made for a search that cannot start."""
+    made = [] if path is None else [p for p in (path, *path.parents) if not p.exists()]
+    try:
+        yield
+    except RllamaError:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def _first_line(error: BaseException) -> str:
