@@ -1,6 +1,7 @@
 """Write components of your own: a plain function, and a class that remembers something.
 
-Both get a name that a YAML file can use too, when the module is named on the command line:
+Both get a name that a YAML file can use too, when the module is named on the command line and
+lies in the current folder or is installed:
 
     rllama-sb3 train my_experiment.yaml --import custom_component
 """

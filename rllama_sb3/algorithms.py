@@ -13,6 +13,7 @@ import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.her import HerReplayBuffer
 
@@ -117,6 +118,12 @@ def check_algorithm_fits(
 
     The algorithm is constructed without networks and buffers, which is quick.
     """
+    try:
+        get_obs_shape(env.observation_space)
+    except NotImplementedError:
+        # Constructed without buffers, an algorithm would not notice.
+        rule = f"must have observations that can be learned from, not {env.observation_space}"
+        return [Problem(("env",), rule, remedy="Try: wrappers: [FlattenObservation].")]
     venv = DummyVecEnv([lambda: _Spaces(env) for _ in range(n_envs)])
     reason = _refusal(algorithm, venv)
     if reason is None:

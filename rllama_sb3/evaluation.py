@@ -63,6 +63,10 @@ def evaluate(
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     check_env_return_is_known(venv)
     _share_normalization(model, venv)
+    if venv.has_attr("begin_training"):
+        # Only the env return counts here, but potentials cannot be paid without γ.
+        gamma, global_step = getattr(model, "gamma", None), getattr(model, "num_timesteps", 0)
+        venv.env_method("begin_training", global_step, venv.num_envs, gamma)
     if seed is not None:
         venv.seed(seed)
     hook = EnvReturnHook()

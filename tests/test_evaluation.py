@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import RecordEpisodeStatistics, TransformReward
 from lingering import BONUS, FINISH, LINGER, N_STEPS, Always, Lingering
+from scripted import Scripted, Step
 from stable_baselines3 import PPO
 from stable_baselines3.common.atari_wrappers import EpisodicLifeEnv
 from stable_baselines3.common.env_util import make_vec_env
@@ -163,3 +164,15 @@ def test_an_episode_without_an_end_in_sight_is_warned_of(monkeypatch: pytest.Mon
 
     with pytest.warns(UserWarning, match="gone on for 30 steps.*max_episode_steps"):
         evaluate(Still(), env, n_episodes=1)
+
+
+def test_shaped_environments_with_potentials_take_the_discount_factor_of_the_model() -> None:
+    reward = {
+        "env": {"class": "EnvReward"},
+        "up": {"class": "PotentialShaping", "params": {"potential": "obs[0]"}},
+    }
+    model = PPO("MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8, gamma=0.9)
+    env = RewardShapingWrapper(gym.make("CartPole-v1"), reward)
+    result = evaluate(model, env, n_episodes=2, seed=0)
+    assert result.env_returns.tolist() == result.lengths.tolist()
+    assert env.shaper.gamma == 0.9

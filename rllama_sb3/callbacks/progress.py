@@ -59,12 +59,6 @@ class TrainingProgress:
             return None
         return self.seconds * max(self.total_timesteps - self.n_steps, 0) / self.n_steps
 
-    def forget_episodes(self) -> None:
-        """Begins anew, for the next training."""
-        self.n_episodes = 0
-        self._env_returns.clear()
-        self._shaped_returns.clear()
-
     def restart(self) -> None:
         """Forgets everything, because another training of the same length starts."""
         self.n_steps = self.n_episodes = 0
@@ -110,7 +104,6 @@ class ProgressCallback(BaseCallback):
         self._next_update = 0.0
 
     def _on_training_start(self) -> None:
-        self.progress.forget_episodes()
         self.progress.restart()
         self._first_step = self.num_timesteps
         self._started = time.perf_counter()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import cloudpickle
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.her import HerReplayBuffer
 
 from rllama_sb3.errors import RllamaError
 
@@ -54,17 +56,25 @@ class RewardShapingCallback(BaseCallback):
                 "make_vec_env(..., wrapper_class=RewardShapingWrapper, "
                 "wrapper_kwargs={'reward_shaping': ...}), or leave the callback out."
             )
+        buffer = getattr(self.model, "replay_buffer", None)
+        if isinstance(buffer, HerReplayBuffer):
+            raise RllamaError(
+                "HerReplayBuffer computes rewards anew from the environment's compute_reward, "
+                "without the shaping, and would mix both. Use another replay buffer, or put the "
+                "shaping into compute_reward."
+            )
         gamma = getattr(self.model, "gamma", None)
+        bootstraps = getattr(buffer, "handle_timeout_termination", True)
         try:
             answers = venv.env_method(
-                "begin_training", self.model.num_timesteps, venv.num_envs, gamma
+                "begin_training", self.model.num_timesteps, venv.num_envs, gamma, bootstraps
             )
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise RllamaError(
                 "the process of an environment ended when training started. "
                 "Its own error is printed above"
             ) from error
-        self._schedules = answers[0]
+        self._schedules = cloudpickle.loads(answers[0])
 
     def current_weights(self) -> dict[str, float]:
         """Returns the weight of each component for the next step."""

@@ -137,7 +137,7 @@ class TrialEvalCallback(EvalCallback):
         self._n_evaluations = n_evaluations
         self._on_evaluation = on_evaluation
         self._hook = EnvReturnHook()
-        self._last_index = 0
+        self._last_index = self._index_at_start = 0
         self._is_training = False
 
     def _init_callback(self) -> None:
@@ -149,7 +149,8 @@ class TrialEvalCallback(EvalCallback):
     def _on_training_start(self) -> None:
         super()._on_training_start()
         self._is_training = True
-        self._last_index = 0
+        # Another learn() counts on: Optuna ignores a step that was reported before.
+        self._index_at_start = self._last_index
         if self.eval_env.has_attr("begin_training"):
             # Shaped evaluation environments have a clock of their own, but γ is the model's.
             self.eval_env.env_method(
@@ -169,7 +170,8 @@ class TrialEvalCallback(EvalCallback):
         # Some trainers, rl_zoo3 among them, say twice that training has ended.
         if self._is_training and self._n_evaluations is not None and not self.pruned:
             finished = self.num_timesteps >= self.model._total_timesteps
-            self._evaluate(self._n_evaluations if finished else self._last_index + 1)
+            last = self._index_at_start + self._n_evaluations
+            self._evaluate(last if finished else self._last_index + 1)
         self._is_training = False
 
     def _due_index(self) -> int | None:
@@ -179,9 +181,11 @@ class TrialEvalCallback(EvalCallback):
             return self._last_index + 1 if due else None
         start = self.model._num_timesteps_at_start
         n_steps = self.model._total_timesteps - start
-        index = (self.num_timesteps - start) * self._n_evaluations // n_steps
+        done = (self.num_timesteps - start) * self._n_evaluations // n_steps
+        index = self._index_at_start + done
         # The last evaluation waits for the last update, and belongs to _on_training_end.
-        return index if self._last_index < index < self._n_evaluations else None
+        is_due = self._last_index < index and done < self._n_evaluations
+        return index if is_due else None
 
     def _evaluate(self, index: int) -> bool:
         self._last_index = index

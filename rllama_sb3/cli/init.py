@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -22,7 +23,7 @@ _TEMPLATE: Final = """\
 env:
   id: {env_id}
   n_envs: {n_envs}                   # copies that are stepped together
-{normalize}{time_limit}
+{normalize}{wrappers}
 # The reward is the weighted sum of these components, and nothing else.
 # `rllama-sb3 components` lists those that can be named here.
 reward_shaping:
@@ -65,10 +66,11 @@ _POTENTIAL: Final = """\
       final_weight: 0.0
       end_step: 80%           # of training.total_timesteps
 """
-_TIME_LIMIT: Final = """\
-  # It has no time limit of its own: the episode of a policy that goes in circles would never end.
-  wrappers: [{TimeLimit: {max_episode_steps: 500}}]
-"""
+# By wrapper, why an environment needs it.
+_REASONS: Final = {
+    "FlattenObservation": "observations in parts become one vector",
+    "TimeLimit: {max_episode_steps: 500}": "without it a policy that goes in circles never ends",
+}
 _PENALTY: Final = """\
   # Pays the same at every step, so that reaching the goal sooner is better.
   time:
@@ -135,8 +137,10 @@ def _render_experiment(env_id: str, algorithm: str, file: Path) -> str:
         raise ConfigError(Problem((), "must be an algorithm", algorithm, remedy, "--algo"))
     algorithm = known[algorithm.casefold()]
     env = build_env(EnvConfig(id=env_id))
+    wrappers = _choose_wrappers(env)
     space = env.observation_space
-    has_time_limit = env.get_wrapper_attr("spec").max_episode_steps is not None
+    if "FlattenObservation" in wrappers:
+        space = spaces.flatten_space(space)
     env.close()
     guess = _guess_potential(space)
     is_vector = isinstance(space, spaces.Box) and len(space.shape) == 1
@@ -146,7 +150,7 @@ def _render_experiment(env_id: str, algorithm: str, file: Path) -> str:
         env_id=env_id,
         n_envs=8 if algorithm in _ON_POLICY else 1,
         normalize=note if is_vector else "",
-        time_limit="" if has_time_limit else _TIME_LIMIT,
+        wrappers=_render_wrappers(wrappers),
         shaping=_POTENTIAL.format(guess=guess) if guess else _PENALTY,
         algorithm=algorithm,
         policy=_choose_policy(space),
@@ -158,6 +162,19 @@ def _render_experiment(env_id: str, algorithm: str, file: Path) -> str:
     if problems:
         raise ConfigError(*problems)
     return text
+
+
+def _choose_wrappers(env: gym.Env[Any, Any]) -> list[str]:
+    from gymnasium import spaces
+
+    parts = ["FlattenObservation"] if isinstance(env.observation_space, spaces.Tuple) else []
+    has_limit = env.spec is not None and env.spec.max_episode_steps is not None
+    return parts if has_limit else [*parts, "TimeLimit: {max_episode_steps: 500}"]
+
+
+def _render_wrappers(wrappers: Sequence[str]) -> str:
+    lines = [f"    - {wrapper}   # {_REASONS[wrapper]}\n" for wrapper in wrappers]
+    return "".join(["  wrappers:\n", *lines]) if lines else ""
 
 
 def _choose_policy(space: gym.Space[Any]) -> str:

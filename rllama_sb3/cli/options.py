@@ -45,7 +45,8 @@ def import_modules(names: Iterable[str]) -> tuple[str, ...]:
     """Imports what ``--import`` names, also from the current folder; returns the names.
 
     Raises:
-        ConfigError: A name is not one of a module, or the module does not exist. What goes wrong *inside* one is not hidden.
+        ConfigError: A name is not one of a module, or the module does not exist. What goes wrong
+            *inside* one is not hidden.
     """
     # A console script has its own folder on the path, where `python -m` has the current one.
     if os.getcwd() not in sys.path:

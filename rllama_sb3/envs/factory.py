@@ -114,6 +114,8 @@ def build_vec_env(
             norm_obs=normalize.obs,
             norm_reward=normalize.reward and training,
             gamma=0.99 if gamma is None else gamma,
+            # Cut rewards would no longer add up to a difference of potentials.
+            clip_reward=float("inf") if reward_shaping else 10.0,
         )
     # The algorithm would turn images round by itself, but only in training: the wrappers of both
     # must be the same for the statistics of VecNormalize to be copied.

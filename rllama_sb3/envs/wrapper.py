@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, SupportsFloat, TypeVar
 
+import cloudpickle
 import gymnasium as gym
 
 from rllama_sb3.config import load_reward_config, read_yaml
-from rllama_sb3.errors import ConfigError
+from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.rewards.build import build_shaper
-from rllama_sb3.rewards.schedules import WeightSchedule
 from rllama_sb3.rewards.shaper import RewardShaper
 from rllama_sb3.rewards.transition import Transition
 
@@ -51,7 +51,8 @@ class RewardShapingWrapper(
             left out, and refuses to train with another one.
         total_timesteps: The length of the training, which shares such as ``80%`` are shares of.
         record_components: Put the raw values of each step into ``info["reward_components"]``.
-        bootstrap_truncated: Whether the learner estimates the future of truncated states.
+        bootstrap_truncated: Whether the learner estimates the future of truncated states; the
+            callback sets this as well when it is left out.
 
     Raises:
         ConfigError: ``reward_shaping`` is wrong; all its problems are listed.
@@ -76,7 +77,7 @@ class RewardShapingWrapper(
         gamma: float | None = None,
         total_timesteps: int | None = None,
         record_components: bool = False,
-        bootstrap_truncated: bool = True,
+        bootstrap_truncated: bool | None = None,
     ) -> None:
         gym.utils.RecordConstructorArgs.__init__(
             self,
@@ -105,22 +106,31 @@ class RewardShapingWrapper(
         self.shaper.set_clock(global_step, n_envs)
 
     def begin_training(
-        self, global_step: int, n_envs: int, gamma: float | None
-    ) -> dict[str, WeightSchedule]:
-        """Sets the clock and γ, and returns the schedules: one message for a whole training.
+        self,
+        global_step: int,
+        n_envs: int,
+        gamma: float | None,
+        bootstrap_truncated: bool | None = None,
+    ) -> bytes:
+        """Sets the clock, γ and bootstrapping: one message for a whole training.
 
         Args:
             global_step: As for :meth:`set_global_step`.
             n_envs: As for :meth:`set_global_step`.
             gamma: The learner's discount factor, or ``None`` where it has none.
+            bootstrap_truncated: Whether it estimates the future of truncated states.
+
+        Returns:
+            The schedules by component, pickled by value: a worker process can send those that
+            were registered nowhere but in the user's script.
 
         Raises:
-            ConfigError: γ differs from the one that the wrapper was built with.
+            ConfigError: The wrapper was built with another γ, or for other bootstrapping.
         """
-        if gamma is not None:
-            self.shaper.adopt_gamma(gamma)
+        self.shaper.adopt_learner(gamma=gamma, bootstrap_truncated=bootstrap_truncated)
         self.set_global_step(global_step, n_envs)
-        return self.shaper.schedules
+        pickled: bytes = cloudpickle.dumps(self.shaper.schedules)
+        return pickled
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -196,12 +206,14 @@ def _own_shaper(
     reward_shaping: RewardShaper | Mapping[str, Any] | str | PathLike[str],
     gamma: float | None,
     total_timesteps: int | None,
-    bootstrap_truncated: bool,
+    bootstrap_truncated: bool | None,
 ) -> RewardShaper:
     if isinstance(reward_shaping, RewardShaper):
+        if total_timesteps is not None:
+            rule = "must be given to the RewardShaper, whose schedules are built already"
+            raise ConfigError(Problem(("total_timesteps",), rule, total_timesteps))
         shaper = copy.deepcopy(reward_shaping)
-        if gamma is not None:
-            shaper.adopt_gamma(gamma)
+        shaper.give_learner(gamma=gamma, bootstrap_truncated=bootstrap_truncated)
         return shaper
     build = functools.partial(
         build_shaper,

@@ -24,7 +24,7 @@ def build_shaper(
     *,
     gamma: float | None = None,
     total_timesteps: int | None = None,
-    bootstrap_truncated: bool = True,
+    bootstrap_truncated: bool | None = None,
 ) -> RewardShaper:
     """Builds components, composer and shaper from plain values.
 
@@ -33,7 +33,8 @@ def build_shaper(
             (its arguments) and ``weight_schedule``.
         gamma: The learner's discount factor, in [0, 1].
         total_timesteps: The length of the training in global steps.
-        bootstrap_truncated: Whether the learner estimates the future of truncated states.
+        bootstrap_truncated: Whether the learner estimates the future of truncated states;
+            ``None`` takes it for granted until a learner says otherwise.
 
     Raises:
         ConfigError: Anything in the section is wrong; all its problems are listed.

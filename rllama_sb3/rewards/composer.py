@@ -34,6 +34,8 @@ class RewardComposer:
     """
 
     def __init__(self, components: Mapping[str, RewardComponent]) -> None:
+        if not isinstance(components, Mapping):
+            raise ConfigError(f"components must be a mapping of names, but got {components!r}")
         if not components:
             raise ConfigError("a reward needs at least one component, but there is none")
         for name, component in components.items():
@@ -91,7 +93,7 @@ class RewardComposer:
         for name, value in zip(self.names, values, strict=True):
             try:
                 numbers.append(to_number(value))
-            except TypeError as error:
+            except (TypeError, OverflowError) as error:
                 raise component_error(name, error) from error
         return numbers
 

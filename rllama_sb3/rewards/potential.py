@@ -80,11 +80,9 @@ class PotentialShaping(RewardComponent):
                     ("potential",), "must be an expression or a function of (obs, info)", potential
                 )
             )
-        # Whether the learner estimates the future of a truncated state; the shaper sets it.
-        self.bootstrap_truncated = True
 
     def compute(self, transition: Transition) -> float:
-        """Returns Φ of the state arrived at, by the terminal rule; the shaper differences it."""
-        if transition.terminated or (transition.truncated and not self.bootstrap_truncated):
+        """Returns Φ of the state arrived at, 0 if it is terminal; the shaper differences it."""
+        if transition.terminated:
             return 0.0
         return self.potential(transition.next_obs, transition.info)

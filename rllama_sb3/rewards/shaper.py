@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from operator import mul
-from typing import Any
+from typing import Any, Final
 
 from rllama_sb3.errors import ComponentError, ConfigError, Problem, did_you_mean
 from rllama_sb3.rewards.composer import Breakdown, RewardComposer, component_error, to_number
 from rllama_sb3.rewards.potential import PotentialShaping, discounted_difference
 from rllama_sb3.rewards.schedules import WeightSchedule, build_schedule
 from rllama_sb3.rewards.transition import Transition
+
+_KEYS: Final = ("class", "params", "weight_schedule")
 
 
 class RewardShaper:
@@ -35,11 +38,12 @@ class RewardShaper:
             how its weight moves (1 throughout when absent). Further keys, such as ``class`` and
             ``params``, were used to build the component, and are not looked at here.
         gamma: The learner's discount factor, in [0, 1]; needed before the first step when there
-            is a potential, and possibly set later by :meth:`adopt_gamma`.
+            is a potential, and possibly set later by :meth:`adopt_learner`.
         total_timesteps: The length of the training in global steps, which shares such as
             ``end_step: 80%`` are shares of.
         bootstrap_truncated: Whether the learner estimates the future of truncated states, as
-            Stable-Baselines3 does unless ``handle_timeout_termination`` is off.
+            Stable-Baselines3 does (and ``None`` takes for granted) unless
+            ``handle_timeout_termination`` is off; possibly set later by :meth:`adopt_learner`.
 
     Raises:
         ConfigError: Names do not match the composer's, a schedule is wrong, or γ is not in [0, 1].
@@ -64,15 +68,17 @@ class RewardShaper:
         *,
         gamma: float | None = None,
         total_timesteps: int | None = None,
-        bootstrap_truncated: bool = True,
+        bootstrap_truncated: bool | None = None,
     ) -> None:
         self.composer = composer
         self.schedules: dict[str, WeightSchedule] = _build_schedules(
             composer, reward_shaping_config, total_timesteps
         )
         self.gamma: float | None = None
-        if gamma is not None:
-            self.adopt_gamma(gamma)
+        self.bootstrap_truncated = True
+        # What the user said, which no learner may contradict.
+        self._given: dict[str, Any] = {}
+        self.give_learner(gamma=gamma, bootstrap_truncated=bootstrap_truncated)
         self._constant_weights = [
             schedule(0) if schedule.is_constant else 0.0 for schedule in self.schedules.values()
         ]
@@ -81,11 +87,11 @@ class RewardShaper:
             for index, schedule in enumerate(self.schedules.values())
             if not schedule.is_constant
         ]
-        self._potentials: list[tuple[int, PotentialShaping]] = []
-        for index, component in enumerate(composer.components.values()):
-            if isinstance(component, PotentialShaping):
-                component.bootstrap_truncated = bootstrap_truncated
-                self._potentials.append((index, component))
+        self._potentials = [
+            (index, component)
+            for index, component in enumerate(composer.components.values())
+            if isinstance(component, PotentialShaping)
+        ]
         # Φ(s) and w·Φ(s), remembered from the arrival at the present state; by component index.
         self._arrived = [0.0] * len(composer)
         self._weighted_arrived = [0.0] * len(composer)
@@ -117,24 +123,43 @@ class RewardShaper:
             )
         return self._weights[self.composer.names.index(name)]
 
-    def adopt_gamma(self, gamma: float) -> None:
-        """Sets the learner's discount factor, which may be set again but not changed.
+    def adopt_learner(
+        self, *, gamma: float | None = None, bootstrap_truncated: bool | None = None
+    ) -> None:
+        """Takes over what a learner says of itself; ``None`` says nothing.
 
         Raises:
-            ConfigError: γ is not in [0, 1], or differs from the one set before.
+            ConfigError: It differs from what the user said, or γ is not in [0, 1].
         """
-        if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 <= gamma <= 1:
-            raise ConfigError(Problem(("gamma",), "must be a number in [0, 1]", gamma))
-        if self.gamma is not None and gamma != self.gamma:
-            raise ConfigError(
-                Problem(
-                    ("gamma",),
-                    f"must be the learner's own, {gamma!r}, or potentials change the task",
-                    self.gamma,
-                    "Pass the same value to both, or none to the reward: training sets it.",
+        told = {"gamma": gamma, "bootstrap_truncated": bootstrap_truncated}
+        for name, value in told.items():
+            if value is None:
+                continue
+            if name == "gamma":
+                _check_gamma(value)
+            given = self._given.get(name, value)
+            if given != value:
+                raise ConfigError(
+                    Problem(
+                        (name,),
+                        f"must be the learner's own, {value!r}, or potentials change the task",
+                        given,
+                        "Pass the same value to both, or none to the reward: training sets it.",
+                    )
                 )
-            )
-        self.gamma = float(gamma)
+            setattr(self, name, value)
+
+    def give_learner(
+        self, *, gamma: float | None = None, bootstrap_truncated: bool | None = None
+    ) -> None:
+        """Says what the learner will be like, which it is then held to; as for the constructor.
+
+        Raises:
+            ConfigError: Something else was said before, or γ is not in [0, 1].
+        """
+        self.adopt_learner(gamma=gamma, bootstrap_truncated=bootstrap_truncated)
+        told = {"gamma": gamma, "bootstrap_truncated": bootstrap_truncated}
+        self._given |= {name: value for name, value in told.items() if value is not None}
 
     def update_weights(self, global_step: int) -> None:
         """Moves the clock to ``global_step``, for the steps that follow.
@@ -154,9 +179,9 @@ class RewardShaper:
         Raises:
             ConfigError: ``global_step`` is negative or ``stride`` is not positive.
         """
-        if global_step < 0 or stride < 1:
+        if not (_is_count(global_step, least=0) and _is_count(stride, least=1)):
             raise ConfigError(
-                f"a clock needs global_step >= 0 and n_envs >= 1, "
+                "a clock needs whole numbers, global_step >= 0 and n_envs >= 1, "
                 f"but got {global_step!r} and {stride!r}"
             )
         self._global_step, self._stride = int(global_step), int(stride)
@@ -206,7 +231,8 @@ class RewardShaper:
         total = breakdown[0]
         # One look at the sum finds any odd value: NaN, infinity, a NumPy scalar, an array.
         if self._potentials or type(total) is not float or not math.isfinite(total):
-            breakdown = self._weigh_with_care(breakdown[1], next_weights)
+            has_future = self.bootstrap_truncated or not transition.truncated
+            breakdown = self._weigh_with_care(breakdown[1], next_weights, has_future)
         self._global_step, self._weights = next_step, next_weights
         return breakdown
 
@@ -257,7 +283,9 @@ class RewardShaper:
         self._episode_is_open = not (transition.terminated or transition.truncated)
         return total
 
-    def _weigh_with_care(self, values: Sequence[Any], next_weights: list[float]) -> Breakdown:
+    def _weigh_with_care(
+        self, values: Sequence[Any], next_weights: list[float], has_future: bool
+    ) -> Breakdown:
         """Weighs values among which there are potentials, or such as are no plain numbers."""
         try:
             raw = self.composer.to_numbers(values)
@@ -265,14 +293,18 @@ class RewardShaper:
             raise ComponentError(f"at global step {self._global_step}, {error}") from error
         weighted = list(map(mul, raw, self._weights))
         if self._potentials:
-            self._difference_potentials(raw, weighted, next_weights)
+            self._difference_potentials(raw, weighted, next_weights, has_future)
         total = sum(weighted)
         if not math.isfinite(total):
             raise self._not_finite(raw, weighted)
         return total, raw, weighted
 
     def _difference_potentials(
-        self, raw: list[float], weighted: list[float], next_weights: list[float]
+        self,
+        raw: list[float],
+        weighted: list[float],
+        next_weights: list[float],
+        has_future: bool,
     ) -> None:
         """Replaces each Φ(s') in ``raw`` by γΦ(s') − Φ(s), and likewise in ``weighted``."""
         gamma = self.gamma
@@ -281,12 +313,14 @@ class RewardShaper:
                 Problem(
                     ("gamma",),
                     "a PotentialShaping component needs the learner's discount factor",
-                    remedy="Pass gamma=model.gamma, or train with a RewardShapingCallback.",
+                    remedy="Pass gamma=model.gamma. A RewardShapingCallback sets it in training "
+                    "environments; those of an EvalCallback need it from you, or no shaping.",
                 )
             )
         arrived, weighted_arrived = self._arrived, self._weighted_arrived
         for index, _ in self._potentials:
-            potential = raw[index]
+            # Without a critic for what comes after a truncation, there is no future to shape.
+            potential = raw[index] if has_future else 0.0
             weighted_potential = next_weights[index] * potential
             raw[index] = discounted_difference(gamma, potential, arrived[index])
             weighted[index] = discounted_difference(
@@ -315,6 +349,30 @@ class RewardShaper:
         return weights
 
 
+def _check_gamma(gamma: Any) -> None:
+    if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 <= gamma <= 1:
+        raise ConfigError(Problem(("gamma",), "must be a number in [0, 1]", gamma))
+
+
+def _is_count(value: Any, *, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _check_entries(config: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    for name, entry in config.items():
+        if not isinstance(entry, Mapping):
+            rule, remedy = "must be a mapping", "An empty one gives the component the weight 1."
+            problems.append(Problem(("reward_shaping", name), rule, entry, remedy))
+            continue
+        problems += [
+            Problem(("reward_shaping", name, key), "unknown key", remedy=did_you_mean(key, _KEYS))
+            for key in entry
+            if key not in _KEYS
+        ]
+    return problems
+
+
 def _build_schedules(
     composer: RewardComposer,
     config: Mapping[str, Mapping[str, Any]],
@@ -338,6 +396,7 @@ def _build_schedules(
         for name in config
         if name not in composer.components
     ]
+    problems += _check_entries(config)
     if problems:
         raise ConfigError(*problems)
     return {

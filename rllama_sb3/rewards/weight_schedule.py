@@ -11,7 +11,6 @@ from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any, Final, overload
 
-import cloudpickle
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -83,9 +82,6 @@ class WeightSchedule(ABC):
 class FunctionSchedule(WeightSchedule):
     """A plain function ``(global_step, **params) -> float`` as a schedule.
 
-    It can be pickled wherever the function was defined: in a notebook, in a script, inside of
-    another function. Environments in processes of their own send their schedules back.
-
     Args:
         name: The name that the function is registered under, for messages.
         function: Gives the weight at a global step.
@@ -99,10 +95,6 @@ class FunctionSchedule(WeightSchedule):
     name: str
     function: Callable[..., float]
     params: Mapping[str, Any]
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:
-        state = (self.name, self.function, dict(self.params))
-        return _load_function_schedule, (cloudpickle.dumps(state),)
 
     def __call__(self, global_step: int) -> float:
         """Returns what the function gives for the step."""
@@ -119,10 +111,6 @@ class FunctionSchedule(WeightSchedule):
                 f"weight, but gave {weight!r}"
             )
         return weight
-
-
-def _load_function_schedule(state: bytes) -> FunctionSchedule:
-    return FunctionSchedule(*cloudpickle.loads(state))
 
 
 _schedules: Final[Registry[Callable[..., Any]]] = Registry(

@@ -10,8 +10,10 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger, configure
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.her import HerReplayBuffer
 
 from rllama_sb3 import ConfigError, RewardShapingCallback, RewardShapingWrapper, RllamaError
 
@@ -130,7 +132,7 @@ def test_training_sends_one_message_to_the_environments(monkeypatch: pytest.Monk
         venv, "env_method", lambda *args, **kwargs: sent.append(args) or plain(*args, **kwargs)
     )
     build_model("PPO", venv).learn(TOTAL, callback=RewardShapingCallback())
-    assert sent == [("begin_training", 0, 3, 0.99)]
+    assert sent == [("begin_training", 0, 3, 0.99, True)]
 
 
 def test_the_model_gives_its_discount_factor_to_the_potentials() -> None:
@@ -234,3 +236,23 @@ def test_continuous_actions_are_trained_off_policy() -> None:
     model.set_logger(Logger(None, [kept]))
     model.learn(20, callback=RewardShapingCallback(), log_interval=1)
     assert kept.values[0]["reward/env/weight"] == 1.0
+
+
+def test_a_buffer_that_computes_rewards_anew_is_refused() -> None:
+    env = RewardShapingWrapper(BitFlippingEnv(n_bits=4), {"env": {"class": "EnvReward"}})
+    model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, buffer_size=100)
+    with pytest.raises(RllamaError, match="HerReplayBuffer computes rewards anew"):
+        model.learn(10, callback=RewardShapingCallback())
+
+
+@pytest.mark.parametrize("bootstraps", [True, False])
+def test_potentials_learn_whether_truncated_states_have_a_future(bootstraps: bool) -> None:
+    env = RewardShapingWrapper(gym.make("CartPole-v1"), {"env": {"class": "EnvReward"}})
+    model = DQN(
+        "MlpPolicy",
+        env,
+        buffer_size=100,
+        replay_buffer_kwargs={"handle_timeout_termination": bootstraps},
+    )
+    model.learn(2, callback=RewardShapingCallback())
+    assert env.shaper.bootstrap_truncated is bootstraps

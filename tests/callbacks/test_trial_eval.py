@@ -109,6 +109,16 @@ def test_a_training_that_is_continued_is_evaluated_over_its_new_steps() -> None:
     assert [e.global_step for e in callback.evaluations] == [4, 8, 12, 16]
 
 
+def test_steps_of_reports_are_unique_when_training_is_continued() -> None:
+    trial = ask()
+    model = build_model()
+    callback = TrialEvalCallback(Lingering(), trial, n_eval_episodes=1, n_evaluations=2)
+    model.learn(8, callback=callback)
+    model.learn(8, callback=callback, reset_num_timesteps=False)
+    assert list(reports(trial)) == [1, 2, 3, 4]
+    assert [evaluation.global_step for evaluation in callback.evaluations] == [4, 8, 12, 16]
+
+
 def test_steps_of_reports_are_unique_over_the_seeds_of_a_trial() -> None:
     trial = ask()
     finals: list[float] = []

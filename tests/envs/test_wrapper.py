@@ -5,6 +5,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -229,11 +230,41 @@ def test_a_clock_set_within_an_episode_still_takes_back_what_was_paid() -> None:
 def test_training_tells_clock_and_gamma_and_learns_the_schedules_in_one_message() -> None:
     env = RewardShapingWrapper(Scripted([(8.0, [Step(6.0)])]), POTENTIAL)
     env.reset()
-    schedules = env.begin_training(3, 2, 0.5)
+    schedules = cloudpickle.loads(env.begin_training(3, 2, 0.5))
     assert schedules["advice"](5) == 0.5
     assert env.step(0)[1] == pytest.approx(0.5 * 0.5 * 6.0 - 0.7 * 8.0)
-    with pytest.raises(ConfigError, match="gamma: must be the learner's own, 0.9"):
-        env.begin_training(3, 2, 0.9)
+
+
+def test_another_learner_may_follow_but_not_contradict_the_user() -> None:
+    free = RewardShapingWrapper(Scripted([(8.0, [Step(6.0)])]), POTENTIAL)
+    for gamma in (0.99, 0.95):
+        free.begin_training(0, 1, gamma)
+        assert free.shaper.gamma == gamma
+    bound = RewardShapingWrapper(
+        Scripted([(8.0, [Step(6.0)])]), POTENTIAL, gamma=0.99, bootstrap_truncated=True
+    )
+    bound.begin_training(0, 1, 0.99, True)
+    with pytest.raises(ConfigError, match="gamma: must be the learner's own, 0.95"):
+        bound.begin_training(0, 1, 0.95)
+    with pytest.raises(ConfigError, match="bootstrap_truncated: must be the learner's own, False"):
+        bound.begin_training(0, 1, 0.99, False)
+
+
+def test_a_learner_that_does_not_bootstrap_is_paid_no_potential_at_a_truncation() -> None:
+    env = RewardShapingWrapper(Scripted([(8.0, [Step(6.0, truncated=True)])]), POTENTIAL)
+    env.begin_training(0, 1, 0.5, False)
+    env.reset()
+    assert env.step(0)[1] == -8.0
+
+
+def test_what_belongs_to_a_given_shaper_is_not_dropped_in_silence() -> None:
+    env = Scripted([(8.0, [Step(6.0)])])
+    with pytest.raises(ConfigError, match="total_timesteps: must be given to the RewardShaper"):
+        RewardShapingWrapper(env, build_shaper(POTENTIAL), total_timesteps=10)
+    wrapped = RewardShapingWrapper(
+        env, build_shaper(POTENTIAL), gamma=0.5, bootstrap_truncated=False
+    )
+    assert (wrapped.shaper.gamma, wrapped.shaper.bootstrap_truncated) == (0.5, False)
 
 
 def test_several_environments_built_from_one_shaper_share_no_state() -> None:

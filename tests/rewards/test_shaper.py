@@ -124,6 +124,7 @@ def test_a_shaped_reward_is_a_plain_float_whatever_numbers_it_is_made_of(value: 
         (np.ones(3), r"an array of shape \(3,\)"),
         (np.ones(1), r"an array of shape \(1,\)"),
         ([1.0], "list"),
+        (10**400, "OverflowError"),
     ],
 )
 def test_anything_but_one_number_is_an_error_that_names_component_and_step(
@@ -175,6 +176,14 @@ def test_the_weight_of_an_unknown_component_is_an_error() -> None:
         shaper_of(1.0).get_current_weight("c00")
 
 
+def test_an_unknown_key_of_a_component_is_refused() -> None:
+    composer = RewardComposer({"e": EnvReward()})
+    with pytest.raises(ConfigError, match="reward_shaping.e.weight_shedule: unknown key. Did you"):
+        RewardShaper(composer, {"e": {"weight_shedule": {"initial_weight": 5.0}}})
+    with pytest.raises(ConfigError, match="reward_shaping.e: must be a mapping, but got None"):
+        RewardShaper(composer, {"e": None})  # type: ignore[dict-item]
+
+
 @pytest.mark.parametrize("gamma", [-0.1, 1.1, math.nan, "0.9", True])
 def test_a_discount_factor_outside_0_to_1_is_refused(gamma: object) -> None:
     with pytest.raises(ConfigError, match="gamma: must be a number in"):
@@ -183,9 +192,9 @@ def test_a_discount_factor_outside_0_to_1_is_refused(gamma: object) -> None:
 
 def test_another_discount_factor_than_the_first_is_refused() -> None:
     shaper = RewardShaper(RewardComposer({"e": EnvReward()}), {"e": {}}, gamma=0.99)
-    shaper.adopt_gamma(0.99)
+    shaper.adopt_learner(gamma=0.99)
     with pytest.raises(ConfigError, match="must be the learner's own, 0.9, .* but got 0.99"):
-        shaper.adopt_gamma(0.9)
+        shaper.adopt_learner(gamma=0.9)
 
 
 def test_a_potential_without_a_discount_factor_is_an_error_at_the_first_step() -> None:
@@ -209,7 +218,9 @@ def test_a_potential_in_a_hand_written_loop_needs_observations() -> None:
     assert paid == [0.5 * 4 - 1, 0.0 - 4, 0.5 * 2 - 8]
 
 
-@pytest.mark.parametrize(("global_step", "stride"), [(-1, 1), (0, 0)])
+@pytest.mark.parametrize(
+    ("global_step", "stride"), [(-1, 1), (0, 0), (1.7, 1), (True, 1), (0, 2.0)]
+)
 def test_a_clock_that_cannot_be_is_refused(global_step: int, stride: int) -> None:
     with pytest.raises(ConfigError, match="global_step >= 0 and n_envs >= 1"):
         shaper_of(1.0).set_clock(global_step, stride)
