@@ -23,6 +23,14 @@ class RewardComposer:
     Args:
         components: Components by name; their order is the order of all values.
 
+    Attributes:
+        names: The names of the components.
+        weigh: ``weigh(transition, weights)`` evaluates each component, multiplies it by its
+            weight, and adds up. It returns the sum, the raw and the weighted values, and checks
+            nothing: a value that is not one finite number shows in the sum, which is then not a
+            finite ``float`` either, and :meth:`to_numbers` finds whose it is. Whatever a component
+            raises comes out as it is; :meth:`blame` says whose it was.
+
     Raises:
         ConfigError: There is no component, or a value is not a :class:`RewardComponent`.
 
@@ -45,7 +53,10 @@ class RewardComposer:
                 )
         self.components: Mapping[str, RewardComponent] = MappingProxyType(dict(components))
         self.names: tuple[str, ...] = tuple(components)
-        self._weigh = _unroll(len(components))(*(c.compute for c in components.values()))
+        # A plain function, since a method would be another call at every step.
+        self.weigh: Callable[[Transition, Sequence[float]], Breakdown] = _unroll(len(components))(
+            *(component.compute for component in components.values())
+        )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,22 +77,26 @@ class RewardComposer:
         for component in self.components.values():
             component.reset(obs, info)
 
-    def weigh(self, transition: Transition, weights: Sequence[float]) -> Breakdown:
-        """Evaluates each component, multiplies it by its weight, and adds up.
+    def blame(self, error: Exception) -> ComponentError:
+        """Returns the error that names the component at fault for what ``weigh`` raised.
 
-        Returns:
-            The sum, the raw values and the weighted values, in the order of ``names``. Nothing is
-            checked: a value that is not one finite number shows in the sum, which is then not a
-            finite ``float`` either, and :meth:`to_numbers` finds whose it is.
-
-        Raises:
-            ComponentError: A component raised (the cause is attached), or gave something that
-                cannot be multiplied.
+        Args:
+            error: As it was caught by the caller of ``weigh``.
         """
+        # Each component has a line of its own in the function that _unroll() wrote.
+        inside = error.__traceback__ and error.__traceback__.tb_next
+        if inside is None:
+            return ComponentError(f"no component could be evaluated: {error}")
+        line, n_components = inside.tb_lineno - _FIRST_LINE, len(self.names)
+        if line < n_components:
+            return component_error(self.names[line], error)
+        # A value that cannot be multiplied is reported as what it is.
+        values = [inside.tb_frame.f_locals[f"v{index}"] for index in range(n_components)]
         try:
-            return self._weigh(transition, weights)
-        except Exception as error:
-            raise self._blame(error) from error
+            self.to_numbers(values)
+        except ComponentError as unfit:
+            return unfit
+        return component_error(self.names[line - n_components], error)
 
     def to_numbers(self, values: Iterable[Any]) -> list[float]:
         """Returns values of the components, in the order of ``names``, as Python floats.
@@ -96,17 +111,6 @@ class RewardComposer:
             except (TypeError, OverflowError) as error:
                 raise component_error(name, error) from error
         return numbers
-
-    def _blame(self, error: Exception) -> ComponentError:
-        """Finds the component at fault by the line of the written-out sum that failed."""
-        inside = error.__traceback__ and error.__traceback__.tb_next
-        assert inside is not None
-        line, n_components = inside.tb_lineno - _FIRST_LINE, len(self.names)
-        if line >= n_components:
-            # A value that cannot be multiplied is reported as what it is.
-            line -= n_components
-            self.to_numbers(inside.tb_frame.f_locals[f"v{i}"] for i in range(n_components))
-        return component_error(self.names[line], error)
 
 
 # Where the components begin in what _unroll() writes.

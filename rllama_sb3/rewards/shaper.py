@@ -9,8 +9,8 @@ sets the clock once and lets each step move it on (:meth:`RewardShaper.set_clock
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from numbers import Integral
 from operator import mul
 from typing import Any, Final
@@ -222,15 +222,17 @@ class RewardShaper:
             ComponentError: A component raised, or gave anything but one finite number.
             ConfigError: A potential needs γ, and none was set.
         """
+        weights = self._weights
         next_step = self._global_step + self._stride
-        next_weights = self._weights_at(next_step) if self._varying else self._weights
+        next_weights = self._weights_at(next_step) if self._varying else weights
         try:
-            breakdown = self.composer.weigh(transition, self._weights)
-        except ComponentError as error:
-            raise ComponentError(f"at global step {self._global_step}, {error}") from error
+            breakdown = self.composer.weigh(transition, weights)
+        except Exception as error:
+            reason = self.composer.blame(error)
+            raise ComponentError(f"at global step {self._global_step}, {reason}") from error
         total = breakdown[0]
         # One look at the sum finds any odd value: NaN, infinity, a NumPy scalar, an array.
-        if self._potentials or type(total) is not float or not math.isfinite(total):
+        if self._potentials or type(total) is not float or not isfinite(total):
             has_future = self.bootstrap_truncated or not transition.truncated
             breakdown = self._weigh_with_care(breakdown[1], next_weights, has_future)
         self._global_step, self._weights = next_step, next_weights
@@ -295,7 +297,7 @@ class RewardShaper:
         if self._potentials:
             self._difference_potentials(raw, weighted, next_weights, has_future)
         total = sum(weighted)
-        if not math.isfinite(total):
+        if not isfinite(total):
             raise self._not_finite(raw, weighted)
         return total, raw, weighted
 
@@ -331,7 +333,7 @@ class RewardShaper:
 
     def _not_finite(self, raw: list[float], weighted: list[float]) -> ComponentError:
         for name, value, weighted_value in zip(self.composer.names, raw, weighted, strict=True):
-            if not (math.isfinite(value) and math.isfinite(weighted_value)):
+            if not (isfinite(value) and isfinite(weighted_value)):
                 return ComponentError(
                     f"at global step {self._global_step}, component {name!r} must give a finite "
                     f"number, but gave {value!r} (weighted: {weighted_value!r})"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from command_line import run
-from tiny import tiny_yaml
+from tiny import LEARNING_RATE, tiny_yaml
 
 import rllama_sb3.optimization.storage
 from rllama_sb3 import ConfigError, load_reward_config
@@ -103,11 +103,10 @@ def line_of(file: Path, text: str) -> int:
         (
             {"tuning": {"objective": "lst"}},
             "lst",
-            "tuning.objective: must be one of last, best, auc, but got 'lst'. "
-            "Did you mean 'last'?",
+            "tuning.objective: must be one of last, best, auc, but got 'lst'. Did you mean 'last'?",
         ),
         (
-            {"tuning": {"search_space": {"algorithm": {"params": {"gama": {"suggest": "int"}}}}}},
+            {"tuning": {"search_space": {"algorithm": {"params": {"gama": LEARNING_RATE}}}}},
             "gama",
             "tuning.search_space.algorithm.params.gama: must be a path of the config.",
         ),
@@ -152,7 +151,7 @@ def test_a_share_without_a_total_is_refused_in_python(file: Path) -> None:
     schedule = {"schedule_type": "linear", "final_weight": 0.0, "end_step": "80%"}
     file.write_text(tiny_yaml(reward_shaping={"upright": {"weight_schedule": schedule}}))
     components = load_reward_config(file)
-    with pytest.raises(ConfigError, match=r"end_step: .*total_timesteps.*, but got '80%'"):
+    with pytest.raises(ConfigError, match="end_step: .* got '80%'. Pass total_timesteps"):
         build_shaper(components, gamma=0.99)
 
 
@@ -233,7 +232,8 @@ def test_a_study_of_another_search_space_is_left_as_it_is(file: Path) -> None:
     space = {"algorithm": {"params": {"learning_rate": {"high": 0.5}}}}
     file.write_text(tiny_yaml(tuning={"search_space": space}))
     (line,) = refuse(*search)
-    assert line.startswith(f"e.yaml:{line_of(file, 'learning_rate:') + 0}: ") or RATE in line
+    assert line.startswith("e.yaml:")
+    assert RATE in line
     assert "as the study 'e' has it" in line
 
 

@@ -31,6 +31,26 @@ def test_the_file_can_be_trained_and_tuned(tmp_path: Path, env_id: str, algorith
     assert len(space.base_values(base)) == 3
 
 
+def test_an_environment_without_a_time_limit_gets_one(tmp_path: Path) -> None:
+    # An untrained policy goes in circles there, and its evaluation would never end.
+    file = tmp_path / "experiment.yaml"
+    assert run("init", "CliffWalking-v1", "--out", file).exit_code == 0
+    assert load_config(file).env.wrappers == [{"TimeLimit": {"max_episode_steps": 500}}]
+
+
+def test_observations_in_parts_are_flattened(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    assert run("init", "Blackjack-v1", "--out", file).exit_code == 0
+    options = ("--steps", "64", "--set", "evaluation.n_evaluations=1", "--out", tmp_path / "run")
+    steps = "algorithm.params.n_steps=8"
+    result = run("train", file, "--quiet", *options, "--set", steps)
+    assert result.exit_code == 0, result.output
+    refused = run("train", file, "--set", "env.wrappers=[]", "--out", tmp_path / "no")
+    assert refused.exit_code == 2
+    assert "env: must have observations that can be learned from, not Tuple(" in refused.stderr
+    assert not (tmp_path / "no").exists()
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "experiment.yaml"
     file.write_text("mine")

@@ -74,11 +74,11 @@ def test_anything_but_one_number_is_an_error_that_names_the_component(
         composer.to_numbers([1.0, value])
 
 
-def test_a_component_that_raises_is_named_and_its_error_attached() -> None:
+def test_a_component_that_raises_is_named() -> None:
     composer = RewardComposer({"fine": EnvReward(), "broken": Raises(), "after": EnvReward()})
-    with pytest.raises(ComponentError, match="component 'broken' failed: KeyError: 'speed'") as e:
+    with pytest.raises(KeyError) as caught:
         composer.weigh(transition(), [1.0] * 3)
-    assert isinstance(e.value.__cause__, KeyError)
+    assert str(composer.blame(caught.value)) == "component 'broken' failed: KeyError: 'speed'"
 
 
 @pytest.mark.parametrize("position", range(3))
@@ -89,8 +89,9 @@ def test_the_component_at_fault_is_told_by_its_position(
     components: list[RewardComponent] = [EnvReward(), EnvReward()]
     components.insert(position, component)
     composer = RewardComposer({f"c{index}": c for index, c in enumerate(components)})
-    with pytest.raises(ComponentError, match=f"component 'c{position}' failed"):
+    with pytest.raises((KeyError, TypeError)) as caught:
         composer.weigh(transition(), [1.0] * 3)
+    assert str(composer.blame(caught.value)).startswith(f"component 'c{position}' failed")
 
 
 def test_a_reset_reaches_every_component() -> None:
