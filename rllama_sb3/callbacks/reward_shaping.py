@@ -46,6 +46,7 @@ class RewardShapingCallback(BaseCallback):
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
         self._schedules: dict[str, WeightSchedule] = {}
+        self._weight_logs: list[tuple[str, WeightSchedule, bool, tuple[str, ...] | None]] = []
 
     def _on_training_start(self) -> None:
         venv = self.training_env
@@ -75,6 +76,11 @@ class RewardShapingCallback(BaseCallback):
                 "Its own error is printed above"
             ) from error
         self._schedules = cloudpickle.loads(answers[0])
+        # Key, schedule, whether its weight never changes, and from which outputs it is hidden.
+        self._weight_logs = [
+            (f"reward/{name}/weight", schedule, schedule.is_constant, _hidden_from(name))
+            for name, schedule in self._schedules.items()
+        ]
 
     def current_weights(self) -> dict[str, float]:
         """Returns the weight of each component for the next step."""
@@ -86,8 +92,9 @@ class RewardShapingCallback(BaseCallback):
             if "reward_shaping" in info:
                 self._log_episode(info["reward_shaping"])
         # Anyone may dump the logger after this step, and then the weight has to be that of now.
-        for name, weight in self.current_weights().items():
-            self.logger.record(f"reward/{name}/weight", weight, _hidden_from(name))
+        for key, schedule, settled, hidden in self._weight_logs:
+            if not (settled and key in self.logger.name_to_value):
+                self.logger.record(key, schedule(self.num_timesteps), hidden)
         return True
 
     def _log_episode(self, episode: dict[str, Any]) -> None:
