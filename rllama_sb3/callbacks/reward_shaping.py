@@ -45,7 +45,6 @@ class RewardShapingCallback(BaseCallback):
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
-        self._schedules: dict[str, WeightSchedule] = {}
         self._weight_logs: list[tuple[str, WeightSchedule, bool, tuple[str, ...] | None]] = []
 
     def _on_training_start(self) -> None:
@@ -75,16 +74,12 @@ class RewardShapingCallback(BaseCallback):
                 "the process of an environment ended when training started. "
                 "Its own error is printed above"
             ) from error
-        self._schedules = cloudpickle.loads(answers[0])
+        schedules: dict[str, WeightSchedule] = cloudpickle.loads(answers[0])
         # Key, schedule, whether its weight never changes, and from which outputs it is hidden.
         self._weight_logs = [
             (f"reward/{name}/weight", schedule, schedule.is_constant, _hidden_from(name))
-            for name, schedule in self._schedules.items()
+            for name, schedule in schedules.items()
         ]
-
-    def current_weights(self) -> dict[str, float]:
-        """Returns the weight of each component for the next step."""
-        return {name: weigh(self.num_timesteps) for name, weigh in self._schedules.items()}
 
     def _on_step(self) -> bool:
         # ARS runs its episodes elsewhere, and shows none of their infos to callbacks.

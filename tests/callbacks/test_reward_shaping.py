@@ -158,10 +158,12 @@ def test_training_in_unshaped_environments_is_refused(cls: Any) -> None:
 
 
 def test_normalised_environments_are_reached_through_their_wrappers() -> None:
-    model = build_model("PPO", VecNormalize(build_venv(2)))
-    callback = RewardShapingCallback()
-    model.learn(8, callback=callback)
-    assert callback.current_weights() == {"env": pytest.approx(weight_at(8))}
+    venv = VecNormalize(build_venv(2))
+    model = build_model("PPO", venv)
+    model.learn(8, callback=RewardShapingCallback())
+    steps = model.num_timesteps
+    for shaper in venv.get_attr("shaper"):
+        assert shaper.weights == {"env": pytest.approx(weight_at(steps))}
 
 
 def learn_and_keep(name: str, total: int, callback: BaseCallback) -> list[dict[str, Any]]:
