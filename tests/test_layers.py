@@ -32,7 +32,7 @@ ROWS: list[list[str]] = [
     ["rewards.schedules"],
     ["rewards.builtin_actions", "rewards.builtin_states"],
     ["rewards.builtin", "rewards.potential"],
-    ["rewards.composer"],
+    ["rewards.composer", "rewards.weights"],
     ["rewards.shaper"],
     ["rewards.build"],
     ["rewards"],
