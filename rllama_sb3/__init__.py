@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rllama_sb3.analysis.comparison import compare
     from rllama_sb3.callbacks import RewardShapingCallback, TrialEvalCallback
     from rllama_sb3.config import load_reward_config
+    from rllama_sb3.envs.vec_wrapper import VecRewardShaping
     from rllama_sb3.envs.wrapper import RewardShapingWrapper
     from rllama_sb3.errors import ConfigError, RllamaError
     from rllama_sb3.evaluation import evaluate
@@ -43,6 +44,7 @@ __all__ = [
     "RllamaError",
     "Transition",
     "TrialEvalCallback",
+    "VecRewardShaping",
     "build_shaper",
     "compare",
     "evaluate",
@@ -65,6 +67,7 @@ _HOMES: Final = {
     "RllamaError": "rllama_sb3.errors",
     "Transition": "rllama_sb3.rewards",
     "TrialEvalCallback": "rllama_sb3.callbacks",
+    "VecRewardShaping": "rllama_sb3.envs.vec_wrapper",
     "build_shaper": "rllama_sb3.rewards",
     "compare": "rllama_sb3.analysis.comparison",
     "evaluate": "rllama_sb3.evaluation",

@@ -19,6 +19,7 @@ PUBLIC = {
     "RllamaError",
     "Transition",
     "TrialEvalCallback",
+    "VecRewardShaping",
     "build_shaper",
     "compare",
     "evaluate",

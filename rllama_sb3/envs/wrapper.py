@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-import functools
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Sequence
 from typing import Any, Final, SupportsFloat, TypeVar
 
 import cloudpickle
 import gymnasium as gym
 
-from rllama_sb3.config import load_reward_config, read_yaml
-from rllama_sb3.errors import ConfigError, Problem
-from rllama_sb3.rewards.build import build_shaper
-from rllama_sb3.rewards.shaper import RewardShaper
+from rllama_sb3.envs.episode import summarize_episode
+from rllama_sb3.envs.reward_source import RewardSource, own_shaper
 from rllama_sb3.rewards.transition import Transition
 
 ObsType = TypeVar("ObsType")
@@ -72,7 +67,7 @@ class RewardShapingWrapper(
     def __init__(
         self,
         env: gym.Env[ObsType, ActType],
-        reward_shaping: RewardShaper | Mapping[str, Any] | str | PathLike[str],
+        reward_shaping: RewardSource,
         *,
         gamma: float | None = None,
         total_timesteps: int | None = None,
@@ -88,7 +83,7 @@ class RewardShapingWrapper(
             bootstrap_truncated=bootstrap_truncated,
         )
         gym.Wrapper.__init__(self, env)
-        self.shaper = _own_shaper(reward_shaping, gamma, total_timesteps, bootstrap_truncated)
+        self.shaper = own_shaper(reward_shaping, gamma, total_timesteps, bootstrap_truncated)
         self._record_components = record_components
         self._transition = Transition(None, None, None, 0.0, False, False, {})
         self._forget_episode()
@@ -187,43 +182,14 @@ class RewardShapingWrapper(
 
     def _sum_up_episode(self) -> dict[str, Any]:
         self._add_up_rows()
-        sums = zip(self.shaper.composer, self._raw_sums, self._weighted_sums, strict=True)
-        return {
-            "env_return": self._env_return,
-            "shaped_return": sum(self._weighted_sums),
-            "length": self._length,
-            "components": {
-                name: {"raw": raw, "weighted": weighted} for name, raw, weighted in sums
-            },
-        }
+        return summarize_episode(
+            self.shaper.names,
+            env_return=self._env_return,
+            length=self._length,
+            raw=self._raw_sums,
+            weighted=self._weighted_sums,
+        )
 
 
 def _add_columns(sums: Sequence[float], rows: Sequence[Sequence[float]]) -> list[float]:
     return list(map(sum, zip(sums, *rows, strict=True)))
-
-
-def _own_shaper(
-    reward_shaping: RewardShaper | Mapping[str, Any] | str | PathLike[str],
-    gamma: float | None,
-    total_timesteps: int | None,
-    bootstrap_truncated: bool | None,
-) -> RewardShaper:
-    if isinstance(reward_shaping, RewardShaper):
-        if total_timesteps is not None:
-            rule = "must be given to the RewardShaper, whose schedules are built already"
-            raise ConfigError(Problem(("total_timesteps",), rule, total_timesteps))
-        shaper = copy.deepcopy(reward_shaping)
-        shaper.give_learner(gamma=gamma, bootstrap_truncated=bootstrap_truncated)
-        return shaper
-    build = functools.partial(
-        build_shaper,
-        gamma=gamma,
-        total_timesteps=total_timesteps,
-        bootstrap_truncated=bootstrap_truncated,
-    )
-    if isinstance(reward_shaping, Mapping):
-        return build(reward_shaping)
-    try:
-        return build(load_reward_config(reward_shaping))
-    except ConfigError as error:
-        raise ConfigError(*read_yaml(reward_shaping).attach(error.problems)) from None

@@ -21,9 +21,11 @@ from rllama_sb3.rewards.component import (
 )
 from rllama_sb3.rewards.composer import RewardComposer
 from rllama_sb3.rewards.potential import PotentialShaping
+from rllama_sb3.rewards.potential_functions import register_potential
 from rllama_sb3.rewards.schedules import WeightSchedule, build_schedule, register_schedule
 from rllama_sb3.rewards.shaper import RewardShaper
-from rllama_sb3.rewards.transition import Transition
+from rllama_sb3.rewards.transition import Transition, TransitionBatch
+from rllama_sb3.rewards.vectorized import VectorizedComponent
 
 __all__ = [
     "ActionPenalty",
@@ -42,11 +44,14 @@ __all__ = [
     "SurvivalBonus",
     "TerminationPenalty",
     "Transition",
+    "TransitionBatch",
+    "VectorizedComponent",
     "WeightSchedule",
     "build_schedule",
     "build_shaper",
     "check_reward_shaping",
     "component_registry",
     "register_component",
+    "register_potential",
     "register_schedule",
 ]

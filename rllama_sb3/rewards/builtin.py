@@ -6,14 +6,22 @@ plain values, as they stand in a file, and are checked before anything runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
 from rllama_sb3.errors import ComponentError
 from rllama_sb3.rewards.arguments import finite_number, nonempty_key
 from rllama_sb3.rewards.builtin_actions import ActionPenalty, ActionRatePenalty
 from rllama_sb3.rewards.builtin_states import CountBonus, DistanceReward
-from rllama_sb3.rewards.component import RewardComponent, register_component
+from rllama_sb3.rewards.component import register_component
 from rllama_sb3.rewards.expression import REWARD_NAMES, compile_expression
+from rllama_sb3.rewards.expression_batch import UNDECIDED
 from rllama_sb3.rewards.expression_functions import number
-from rllama_sb3.rewards.transition import Transition
+from rllama_sb3.rewards.transition import Transition, TransitionBatch
+from rllama_sb3.rewards.vectorized import VectorizedComponent, each_env
 
 __all__ = [
     "ActionPenalty",
@@ -29,9 +37,12 @@ __all__ = [
     "TerminationPenalty",
 ]
 
+# Where a batch has what an expression calls otherwise.
+_BATCH_NAMES: Final = {"reward": "env_reward", "info": "infos"}
+
 
 @register_component
-class EnvReward(RewardComponent):
+class EnvReward(VectorizedComponent):
     """Pays the reward of the original environment: r = r_env.
 
     Example:
@@ -43,9 +54,13 @@ class EnvReward(RewardComponent):
         """Returns the environment's reward."""
         return transition.env_reward
 
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Returns the environments' rewards."""
+        return batch.env_reward
+
 
 @register_component
-class GoalReward(RewardComponent):
+class GoalReward(VectorizedComponent):
     """Pays ``target_reward`` on each step at which the task is solved, 0 otherwise.
 
     It is solved when ``info["is_success"]`` is true or, where the environment gives no such key,
@@ -74,9 +89,18 @@ class GoalReward(RewardComponent):
             solved = transition.terminated and transition.env_reward > 0.0
         return self.target_reward if solved else 0.0
 
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Returns ``target_reward`` or 0 for each environment."""
+        told = [info.get("is_success") for info in batch.infos]
+        solved = batch.terminated & (batch.env_reward > 0.0)
+        for index, success in enumerate(told):
+            if success is not None:
+                solved[index] = bool(success)
+        return np.where(solved, self.target_reward, 0.0)
+
 
 @register_component
-class StepPenalty(RewardComponent):
+class StepPenalty(VectorizedComponent):
     """Pays ``penalty``, as given, on every step.
 
     Args:
@@ -94,14 +118,21 @@ class StepPenalty(RewardComponent):
 
     def __init__(self, penalty: float = -0.01) -> None:
         self.penalty = finite_number("penalty", penalty)
+        self._same = np.empty(0)
 
     def compute(self, transition: Transition) -> float:
         """Returns ``penalty``."""
         return self.penalty
 
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Returns ``penalty`` for each environment."""
+        if len(self._same) != len(batch):
+            self._same = np.full(len(batch), self.penalty)
+        return self._same
+
 
 @register_component
-class SurvivalBonus(RewardComponent):
+class SurvivalBonus(VectorizedComponent):
     """Pays ``bonus`` on each step that does not terminate; a truncated step is survived.
 
     Args:
@@ -124,9 +155,13 @@ class SurvivalBonus(RewardComponent):
         """Returns ``bonus`` or 0."""
         return 0.0 if transition.terminated else self.bonus
 
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Returns ``bonus`` or 0 for each environment."""
+        return np.where(batch.terminated, 0.0, self.bonus)
+
 
 @register_component
-class TerminationPenalty(RewardComponent):
+class TerminationPenalty(VectorizedComponent):
     """Pays ``penalty`` on each termination, unless ``info["is_success"]`` is true.
 
     Truncation is no termination. An environment that terminates at its goal without saying so in
@@ -155,9 +190,17 @@ class TerminationPenalty(RewardComponent):
         fails = transition.terminated and not transition.info.get("is_success")
         return self.penalty if fails else 0.0
 
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Returns ``penalty`` or 0 for each environment."""
+        values = np.zeros(len(batch))
+        for index in batch.ended.tolist():
+            if batch.terminated[index] and not batch.infos[index].get("is_success"):
+                values[index] = self.penalty
+        return values
+
 
 @register_component
-class InfoReward(RewardComponent):
+class InfoReward(VectorizedComponent):
     """Pays what the environment reports: r = info[key]; true counts as 1.
 
     Args:
@@ -179,7 +222,13 @@ class InfoReward(RewardComponent):
 
     def compute(self, transition: Transition) -> float:
         """Returns ``info[key]``."""
-        info = transition.info
+        return self._read(transition.info)
+
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Returns ``info[key]`` of each environment."""
+        return each_env(map(self._read, batch.infos))
+
+    def _read(self, info: Mapping[str, Any]) -> float:
         if self._key not in info:
             if self._missing is not None:
                 return self._missing
@@ -199,7 +248,7 @@ class InfoReward(RewardComponent):
 
 
 @register_component
-class ExpressionReward(RewardComponent):
+class ExpressionReward(VectorizedComponent):
     """Pays the value of an expression of ``obs``, ``action``, ``next_obs``, ``reward`` and so on.
 
     Args:
@@ -217,6 +266,7 @@ class ExpressionReward(RewardComponent):
 
     def __init__(self, expression: str) -> None:
         self.expression = compile_expression(expression, REWARD_NAMES, path=("expression",))
+        self._attributes = [_BATCH_NAMES.get(name, name) for name in self.expression.names]
         self.pursues_task = not set(self.expression.names) <= {"action"}
 
     def compute(self, transition: Transition) -> float:
@@ -230,3 +280,11 @@ class ExpressionReward(RewardComponent):
             transition.truncated,
             transition.info,
         )
+
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Returns the value of the expression for each environment."""
+        values = [getattr(batch, attribute) for attribute in self._attributes]
+        try:
+            return self.expression.batch(len(batch), *values)
+        except UNDECIDED:
+            return each_env(self.compute(batch.row(index)) for index in range(len(batch)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rllama_sb3.errors import ComponentError, ConfigError, Problem
 from rllama_sb3.rewards.arguments import (
@@ -15,13 +16,14 @@ from rllama_sb3.rewards.arguments import (
     not_negative_number,
     positive_number,
 )
-from rllama_sb3.rewards.component import RewardComponent, register_component
+from rllama_sb3.rewards.component import register_component
 from rllama_sb3.rewards.expression import explain_missing
-from rllama_sb3.rewards.transition import Transition
+from rllama_sb3.rewards.transition import Transition, TransitionBatch
+from rllama_sb3.rewards.vectorized import VectorizedComponent, each_env
 
 
 @register_component
-class DistanceReward(RewardComponent):
+class DistanceReward(VectorizedComponent):
     """Pays the negative distance of the state reached from a target: r = −scale·‖x(s') − g‖.
 
     x(s') is ``next_obs``, or the part of it that ``key`` and ``indices`` choose. The target is a
@@ -71,16 +73,31 @@ class DistanceReward(RewardComponent):
         if self._target_part is not None:
             target = self._target_part.read(transition.next_obs)
         assert target is not None
-        if len(position) != len(target):
-            raise ComponentError(
-                f"compares {len(position)} numbers of next_obs with {len(target)} of the target. "
-                "Choose as many by indices=[...]"
-            )
+        _check_lengths(len(position), len(target))
         return 0.0 - self._scale * math.dist(position, target)  # 0 and not -0 at the target
+
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Returns −scale·‖x(s') − g‖ for each environment."""
+        position = self._part.read_batch(batch.next_obs)
+        target = np.array([self._target])
+        if self._target_part is not None:
+            target = self._target_part.read_batch(batch.next_obs)
+        _check_lengths(position.shape[1], target.shape[1])
+        difference = position - target.astype(np.float64)
+        distance: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+        return 0.0 - self._scale * distance
+
+
+def _check_lengths(n_position: int, n_target: int) -> None:
+    if n_position != n_target:
+        raise ComponentError(
+            f"compares {n_position} numbers of next_obs with {n_target} of the target. "
+            "Choose as many by indices=[...]"
+        )
 
 
 @register_component
-class CountBonus(RewardComponent):
+class CountBonus(VectorizedComponent):
     """Pays for rarely seen states: r = β/√N(s'), with N the visits of the cell of s', this one too.
 
     Counts last over episodes, for the whole life of the component. Every environment copy counts
@@ -125,13 +142,24 @@ class CountBonus(RewardComponent):
             if indices is not None and len(self._widths) not in (1, len(indices)):
                 rule = f"must be one number, or one for each of the {len(indices)} indices"
                 raise ConfigError(Problem(("resolution",), rule, resolution, "Match the two."))
-        self._counts: dict[Any, int] = {}
+        # One for each environment; a component of a single one has a single one.
+        self._counts: list[dict[Any, int]] = [{}]
 
     def compute(self, transition: Transition) -> float:
         """Counts the state reached, and returns β/√N(s')."""
-        cell = self._cell(self._part.read(transition.next_obs))
-        count = self._counts.get(cell, 0) + 1
-        self._counts[cell] = count
+        return self._count(self._part.read(transition.next_obs), self._counts[0])
+
+    def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
+        """Counts the state that each environment reached, and returns β/√N(s') of each."""
+        while len(self._counts) < len(batch):
+            self._counts.append({})
+        rows = self._part.read_batch(batch.next_obs).tolist()
+        return each_env(map(self._count, rows, self._counts))
+
+    def _count(self, values: Sequence[float], counts: dict[Any, int]) -> float:
+        cell = self._cell(values)
+        count = counts.get(cell, 0) + 1
+        counts[cell] = count
         return self.coefficient / math.sqrt(count)
 
     def _cell(self, values: Sequence[float]) -> Any:
@@ -170,6 +198,28 @@ class _Part:
 
     def read(self, obs: Any) -> list[float]:
         """Returns them as Python numbers, ints where the observation holds integers."""
+        array = self._find(obs)
+        if self._indices is None:
+            values: list[float] = array.ravel().tolist()
+            return values
+        try:
+            # Not by an array of indices: for the few of one environment that takes longer.
+            return [array.item(index) for index in self._indices]
+        except IndexError:
+            raise self._out_of_range(array.size) from None
+
+    def read_batch(self, obs: Any) -> NDArray[Any]:
+        """Returns those of n environments as an array of shape (n, number of them)."""
+        arrays = self._find(obs)
+        rows = arrays.reshape(len(arrays), -1)
+        if self._indices is None:
+            return rows
+        try:
+            return rows.take(self._indices, axis=1)
+        except IndexError:
+            raise self._out_of_range(rows.shape[1]) from None
+
+    def _find(self, obs: Any) -> NDArray[Any]:
         key = self._key_of_dict
         if obs is None:
             raise ComponentError(explain_missing("next_obs"))
@@ -187,12 +237,9 @@ class _Part:
         array = np.asarray(obs)
         if array.dtype.kind not in "biuf":
             raise ComponentError(f"needs numbers in next_obs, but got {obs!r:.80}")
-        if self._indices is None:
-            values: list[float] = array.ravel().tolist()
-            return values
-        try:
-            return [array.item(index) for index in self._indices]
-        except IndexError:
-            raise ComponentError(
-                f"reads the indices {self._indices} of an observation of {array.size} numbers"
-            ) from None
+        return array
+
+    def _out_of_range(self, size: int) -> ComponentError:
+        return ComponentError(
+            f"reads the indices {self._indices} of an observation of {size} numbers"
+        )

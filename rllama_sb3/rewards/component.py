@@ -91,11 +91,11 @@ class Registry(Generic[AnyFactory]):
 
     Args:
         kind: What is registered, as it is called in messages: ``"component"``.
-        base: The class that registered classes derive from.
+        base: The class that registered classes derive from; without one, only functions are.
         first_argument: The first parameter of registered functions.
     """
 
-    def __init__(self, kind: str, base: type, first_argument: str) -> None:
+    def __init__(self, kind: str, base: type | None, first_argument: str) -> None:
         self.kind, self.base, self.first_argument = kind, base, first_argument
         self._factories: dict[str, AnyFactory] = {}
 
@@ -146,7 +146,7 @@ class Registry(Generic[AnyFactory]):
 
     def check(self, factory: object) -> None:
         """Raises ConfigError unless it is a complete class, or a function, of this kind."""
-        if inspect.isclass(factory):
+        if inspect.isclass(factory) and self.base is not None:
             problem = f"a {self.kind} class must derive from {self.base.__name__}"
             if issubclass(factory, self.base):
                 missing = ", ".join(sorted(getattr(factory, "__abstractmethods__", ())))
@@ -160,7 +160,8 @@ class Registry(Generic[AnyFactory]):
             problem = f"a {self.kind} function must take {self.first_argument} first"
             problem = "" if by_position else problem
         else:
-            problem = f"a {self.kind} must be a subclass of {self.base.__name__} or a function"
+            classes = "" if self.base is None else f"a subclass of {self.base.__name__} or "
+            problem = f"a {self.kind} must be {classes}a function"
         if problem:
             use = f"Write @register_{self.kind} or @register_{self.kind}(name=...) above it."
             raise ConfigError(Problem((), problem, factory, use))

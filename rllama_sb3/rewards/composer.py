@@ -174,5 +174,15 @@ def to_number(value: Any) -> float:
         value = value[()]
     if isinstance(value, int | float | np.bool | np.integer | np.floating):
         return float(value)
-    shape = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
-    raise TypeError(f"must give one number, but gave {shape} ({type(value).__name__})")
+    raise TypeError(f"must give one number, but gave {describe(value)}")
+
+
+def describe(value: Any) -> str:
+    """Says what a component gave.
+
+    Example:
+        >>> describe(np.zeros((2, 3))), describe("fast")
+        ('an array of shape (2, 3) (ndarray)', "'fast' (str)")
+    """
+    shown = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+    return f"{shown} ({type(value).__name__})"

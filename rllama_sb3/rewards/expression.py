@@ -31,6 +31,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllama_sb3.errors import ComponentError, ConfigError, Path, Problem
+from rllama_sb3.rewards.expression_batch import BatchExpression
 from rllama_sb3.rewards.expression_code import Folder, StepCode
 from rllama_sb3.rewards.expression_functions import number
 from rllama_sb3.rewards.expression_grammar import Grammar
@@ -48,15 +49,18 @@ class CompiledExpression:
         source: The expression as it was written.
         arguments: The names whose values a call takes, in this order.
         names: Those of them that the expression uses.
+        batch: The same for many environments: a function of their number and of the values of
+            ``names``; see :class:`~rllama_sb3.rewards.expression_batch.BatchExpression`.
     """
 
-    __slots__ = ("_function", "_tree", "arguments", "names", "source")
+    __slots__ = ("_function", "_tree", "arguments", "batch", "names", "source")
 
     def __init__(self, source: str, arguments: tuple[str, ...], tree: ast.expr) -> None:
         self.source, self.arguments, self._tree = source, arguments, tree
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         self.names: tuple[str, ...] = tuple(name for name in arguments if name in used)
         self._function = StepCode().function(tree, arguments)
+        self.batch = BatchExpression(tree, self.names)
 
     def __call__(self, *values: Any) -> float:
         """Returns the value for one value per name in ``arguments``.

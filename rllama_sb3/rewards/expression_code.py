@@ -60,7 +60,7 @@ class Folder(ast.NodeTransformer):
         operands = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
         if isinstance(node, ast.Call):
             operands = node.args
-        if not all(map(_is_constant, operands)):
+        if not all(map(is_constant, operands)):
             self._check_bounds(node)
             return node
         return ast.copy_location(self._evaluate(node), node)
@@ -90,9 +90,14 @@ class Folder(ast.NodeTransformer):
 
 
 class StepCode:
-    """Translates a validated tree into one Python function; use an instance once."""
+    """Translates a validated tree into one Python function; use an instance once.
 
-    def __init__(self) -> None:
+    Args:
+        convert: Turns what is read from the arguments into what the function computes with.
+    """
+
+    def __init__(self, convert: Callable[[Any], Number] = number) -> None:
+        self._convert = convert
         # Generated code sees these names and its arguments, and no builtins.
         self._globals: dict[str, Any] = {"__builtins__": {}}
         self._whole: set[str] = set()
@@ -102,7 +107,7 @@ class StepCode:
         result = ast.Return(self._number(tree))
         # A name that is used as a whole is converted once, however often it is used.
         prelude = [
-            ast.Assign([ast.Name(f"_{name}", ast.Store())], self._call(number, _load(name)))
+            ast.Assign([ast.Name(f"_{name}", ast.Store())], self._call(self._convert, _load(name)))
             for name in arguments
             if name in self._whole
         ]
@@ -121,7 +126,7 @@ class StepCode:
                 self._whole.add(name)
                 return _load(f"_{name}")
             case ast.Subscript():
-                return self._call(number, node)
+                return self._call(self._convert, node)
             case ast.List():
                 return self._list(node)
             case ast.Call(func=ast.Name(id=name), args=arguments):
@@ -165,7 +170,7 @@ class StepCode:
         return self._call(FUNCTIONS[name].compute, *map(self._number, arguments))
 
     def _list(self, node: ast.List) -> ast.expr:
-        if not _is_constant(node):
+        if not is_constant(node):
             return self._call(vector, *map(self._number, node.elts))
         # Safe to share between calls: no operation changes an array in place.
         return self._global(np.array(ast.literal_eval(node)))
@@ -186,9 +191,10 @@ def _load(name: str) -> ast.Name:
     return ast.Name(name, ast.Load())
 
 
-def _is_constant(node: ast.expr) -> bool:
+def is_constant(node: ast.expr) -> bool:
+    """Whether a folded part of an expression is a number or a list of numbers."""
     if isinstance(node, ast.List):
-        return all(map(_is_constant, node.elts))
+        return all(map(is_constant, node.elts))
     return isinstance(node, ast.Constant)
 
 

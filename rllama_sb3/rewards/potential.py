@@ -21,18 +21,22 @@ Three rules keep it so, and each is a line of code that is easy to get wrong:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
-from rllama_sb3.errors import ConfigError, Problem
+import numpy as np
+from numpy.typing import NDArray
+
 from rllama_sb3.rewards.component import RewardComponent, register_component
-from rllama_sb3.rewards.expression import POTENTIAL_NAMES, compile_expression
+from rllama_sb3.rewards.potential_functions import BatchPotential, find_potential, in_batches
 from rllama_sb3.rewards.transition import Transition
 
-Potential = Callable[[Any, Mapping[str, Any]], float]
+FloatOrArray = TypeVar("FloatOrArray", float, NDArray[np.float64])
 
 
-def discounted_difference(gamma: float, next_potential: float, potential: float) -> float:
+def discounted_difference(
+    gamma: float, next_potential: FloatOrArray, potential: FloatOrArray
+) -> FloatOrArray:
     """Returns γ·Φ(s') − Φ(s), for numbers as well as for arrays of them.
 
     Both potentials are already weighted, or both are not.
@@ -52,34 +56,38 @@ class PotentialShaping(RewardComponent):
     inside it (see the module's text), so their ratio is the weight only while that is constant.
 
     Args:
-        potential: Φ, as an expression of ``obs`` and ``info``, or as a function of both. It is
-            evaluated on each state that an episode reaches, terminal states excepted.
+        potential: Φ: an expression of ``obs`` and ``info``; the name of a function registered by
+            :func:`~rllama_sb3.rewards.potential_functions.register_potential`; for a ``Discrete``
+            space a table with one number for each state, or the path of a ``.npy`` file that
+            holds one; in Python also any function of (obs, info). It is evaluated on each state
+            that an episode reaches, terminal states excepted.
+        arguments: Of a registered function, those after ``obs`` and ``info``.
 
     Raises:
-        ConfigError: The expression is not allowed, or ``potential`` is neither.
+        ConfigError: The expression is not allowed, or ``potential`` is none of these.
 
     Example:
         >>> height = PotentialShaping("sin(3 * obs[0])")
         >>> round(height.potential([0.5, 0.0], {}), 3)
         0.997
+        >>> PotentialShaping([0.0, 0.5, 1.0]).potential(2, {})
+        1.0
     """
 
     policy_invariant: ClassVar[bool] = True
     pursues_task = False
 
-    def __init__(self, potential: str | Potential) -> None:
-        if isinstance(potential, str):
-            self.potential: Potential = compile_expression(
-                potential, POTENTIAL_NAMES, path=("potential",)
-            )
-        elif callable(potential):
-            self.potential = potential
-        else:
-            raise ConfigError(
-                Problem(
-                    ("potential",), "must be an expression or a function of (obs, info)", potential
-                )
-            )
+    def __init__(
+        self,
+        potential: str | list[float] | Callable[..., float],
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        self.potential = find_potential(potential, arguments)
+
+    @property
+    def batch_potential(self) -> BatchPotential:
+        """Φ of n states, of their observations and infos; see :func:`in_batches`."""
+        return in_batches(self.potential)
 
     def compute(self, transition: Transition) -> float:
         """Returns Φ of the state arrived at, 0 if it is terminal; the shaper differences it."""

@@ -117,6 +117,11 @@ class ScheduledWeights:
         told = {"gamma": gamma, "bootstrap_truncated": bootstrap_truncated}
         self._given |= {name: value for name, value in told.items() if value is not None}
 
+    @property
+    def given_learner(self) -> dict[str, Any]:
+        """What :meth:`give_learner` was told; its arguments for another reward."""
+        return dict(self._given)
+
     def known_gamma(self) -> float:
         """Returns γ, which potentials cannot be paid without.
 

@@ -346,7 +346,9 @@ def test_the_difference_takes_arrays_as_well_as_numbers() -> None:
 
 
 def test_what_is_neither_an_expression_nor_a_function_is_refused() -> None:
-    with pytest.raises(ConfigError, match="potential: must be an expression or a function"):
+    with pytest.raises(
+        ConfigError, match="potential: must be an expression, a table, or a function"
+    ):
         PotentialShaping(3)  # type: ignore[arg-type]
 
 

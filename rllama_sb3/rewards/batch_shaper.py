@@ -1,0 +1,270 @@
+"""Turns the component values of many environments into rewards, under the weights of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllama_sb3.errors import ComponentError
+from rllama_sb3.rewards.batch_composer import BatchComposer
+from rllama_sb3.rewards.composer import component_error, describe
+from rllama_sb3.rewards.potential import PotentialShaping, discounted_difference
+from rllama_sb3.rewards.potential_functions import BatchPotential
+from rllama_sb3.rewards.shaper import RewardShaper
+from rllama_sb3.rewards.transition import TransitionBatch, row_of
+from rllama_sb3.rewards.weights import ScheduledWeights
+
+Infos = Sequence[Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class EpisodeSums:
+    """The sums of an episode that has ended.
+
+    Attributes:
+        env_return: Of the original environment's rewards.
+        length: The number of steps.
+        raw: Of each component's raw values.
+        weighted: Of each component's weighted values.
+    """
+
+    env_return: float
+    length: int
+    raw: list[float]
+    weighted: list[float]
+
+
+@dataclass(slots=True)
+class BatchBreakdown:
+    """The rewards of one step of n environments.
+
+    Attributes:
+        total: The shaped rewards, shape (n,).
+        raw: The raw value of each component, shape (number of components, n); valid until the
+            next step.
+        finished: By environment the sums of the episodes that ended.
+    """
+
+    total: NDArray[np.float64]
+    raw: NDArray[np.float64]
+    finished: dict[int, EpisodeSums]
+
+
+class BatchRewardShaper(ScheduledWeights):
+    """A :class:`RewardShaper` for n environments that are stepped together.
+
+    It pays each of them what a shaper of its own would pay it, to rounding; one clock serves all,
+    since at each step all stand at the same global step. It also keeps the sums of the episodes,
+    which in its layout takes a single addition.
+
+    The layout. The values of a step are the rows of one array: the raw value of each component,
+    the weighted value of those whose weight moves, and the env reward. The shaped reward is a
+    constant combination of these rows, since the other weights are constants.
+
+    Args:
+        shaper: Components, schedules, and what is known of the learner. It is left as it is, and
+            no state is shared with it.
+        n_envs: n.
+
+    Example:
+        >>> from rllama_sb3.rewards import build_shaper
+        >>> shaper = BatchRewardShaper(build_shaper({"env": {"class": "EnvReward"}}), n_envs=2)
+        >>> no, obs = np.zeros(2, bool), np.zeros((2, 1))
+        >>> shaper.reset(obs, [{}, {}])
+        >>> shaper.step(TransitionBatch(obs=obs, action=no, next_obs=obs, terminated=no,
+        ...             truncated=no, ended=no.nonzero()[0], infos=[{}, {}],
+        ...             env_reward=np.array([1.0, 2.0])), obs, [{}, {}]).total
+        array([1., 2.])
+    """
+
+    def __init__(self, shaper: RewardShaper, n_envs: int) -> None:
+        super().__init__(shaper.schedules)
+        self.give_learner(**shaper.given_learner)
+        self.adopt_learner(gamma=shaper.gamma, bootstrap_truncated=shaper.bootstrap_truncated)
+        components = shaper.composer.components
+        self._composer = BatchComposer(components, n_envs)
+        self._potentials: list[tuple[int, BatchPotential]] = [
+            (index, component.batch_potential)
+            for index, component in enumerate(components.values())
+            if isinstance(component, PotentialShaping)
+        ]
+        n_raw, n_varying = len(components), len(self._varying)
+        self._rows = np.zeros((n_raw + n_varying + 1, n_envs))
+        self._raw, self._env_reward = self._rows[:n_raw], self._rows[-1]
+        # The row of the weighted values of each component whose weight moves.
+        self._weighted_rows = {
+            index: self._rows[n_raw + place] for place, (index, _) in enumerate(self._varying)
+        }
+        self._coefficients = np.array([*self._constant_weights, *[1.0] * n_varying, 0.0])
+        self._ones = np.ones(n_envs)
+        # Of the running episodes: the sums of the rows, and the steps at which they began.
+        self._sums = np.zeros_like(self._rows)
+        self._n_steps = 0
+        self._began = [0] * n_envs
+        # Φ(s), remembered from the arrival at the present states, and w·Φ(s) where w moves.
+        self._arrived = {index: np.zeros(n_envs) for index, _ in self._potentials}
+        self._weighted_arrived = {
+            index: arrived
+            for index, arrived in self._arrived.items()
+            if index in self._weighted_rows
+        }
+        # The environments whose episode has had no step yet.
+        self._at_start = np.arange(n_envs)
+        self.set_clock(shaper.global_step, n_envs)
+
+    def _reweight_first_states(self) -> None:
+        # As for one environment: what nothing was paid for yet can still move.
+        starts = self._at_start
+        for index, weighted in self._weighted_arrived.items():
+            moved = weighted.copy()
+            moved[starts] = self._weights[index] * self._arrived[index][starts]
+            self._weighted_arrived[index] = moved
+
+    def reset(self, obs: Any, infos: Infos) -> None:
+        """Begins an episode in every environment.
+
+        Args:
+            obs: Their first observations: an array, or a dict of arrays, whose first axis is
+                environments.
+            infos: The infos of their resets.
+
+        Raises:
+            ComponentError: A potential is not a finite number there.
+        """
+        for index, potential in self._potentials:
+            self._arrived[index] = begun = self._evaluate(index, potential, obs, infos)
+            if index in self._weighted_rows:
+                self._weighted_arrived[index] = self._weights[index] * begun
+        self._begin_episodes(np.arange(len(self._began)), obs, infos)
+
+    def step(self, batch: TransitionBatch, obs: Any, infos: Infos) -> BatchBreakdown:
+        """Shapes one step of each environment, and moves the clock on.
+
+        Args:
+            batch: What happened.
+            obs: The observations that the next actions are chosen on. They are
+                ``batch.next_obs``, but for episodes that ended: there the next one has begun.
+            infos: Likewise: the infos of the step, or of the reset.
+
+        Raises:
+            ComponentError: A component raised, or gave anything but one finite number for each.
+            ConfigError: A potential needs γ, and none was set.
+        """
+        try:
+            self._composer.evaluate(batch, self._raw)
+        except ComponentError as error:
+            raise ComponentError(f"at global step {self._global_step}, {error}") from error
+        self._env_reward[:] = batch.env_reward
+        next_step = self._global_step + self._stride
+        next_weights = self._weights_at(next_step) if self._varying else self._weights
+        for index, weighted in self._weighted_rows.items():
+            np.multiply(self._raw[index], self._weights[index], out=weighted)
+        for index, potential in self._potentials:
+            self._pay_potential(index, potential, next_weights[index], batch, obs, infos)
+        total: NDArray[np.float64] = self._coefficients @ self._rows
+        # One look at the sum finds any NaN or infinity.
+        if not isfinite(total.dot(self._ones)):
+            self._check_finite(total)
+        self._sums += self._rows
+        self._n_steps += 1
+        self._global_step, self._weights = next_step, next_weights
+        finished = {env: self._sum_up(env) for env in batch.ended.tolist()}
+        self._begin_episodes(batch.ended, obs, infos)
+        return BatchBreakdown(total, self._raw, finished)
+
+    def _pay_potential(
+        self,
+        index: int,
+        potential: BatchPotential,
+        next_weight: float,
+        batch: TransitionBatch,
+        obs: Any,
+        infos: Infos,
+    ) -> None:
+        """Writes γΦ(s') − Φ(s) into the raw values, and with the weights into the weighted ones."""
+        gamma = self.known_gamma()
+        begun = self._evaluate(index, potential, obs, infos)
+        reached = self._where_it_led(index, potential, begun, batch) if batch.ended.size else begun
+        self._raw[index] = discounted_difference(gamma, reached, self._arrived[index])
+        self._arrived[index] = begun
+        if index in self._weighted_rows:
+            self._weighted_rows[index][:] = discounted_difference(
+                gamma, next_weight * reached, self._weighted_arrived[index]
+            )
+            self._weighted_arrived[index] = next_weight * begun
+
+    def _where_it_led(
+        self,
+        index: int,
+        potential: BatchPotential,
+        begun: NDArray[np.float64],
+        batch: TransitionBatch,
+    ) -> NDArray[np.float64]:
+        """Returns Φ(s') given Φ of the states that the next step leaves, some of them first ones.
+
+        Termination has no future, so Φ(s') = 0. A time limit still has one, which the critic
+        estimates from the last observation; without a critic for it there is none to shape.
+        """
+        reached = begun.copy()
+        reached[batch.ended] = 0.0
+        cut = batch.truncated.nonzero()[0]
+        if self.bootstrap_truncated and cut.size:
+            last_infos = [batch.infos[env] for env in cut.tolist()]
+            last_obs = row_of(batch.next_obs, cut)
+            reached[cut] = self._evaluate(index, potential, last_obs, last_infos)
+        return reached
+
+    def _evaluate(
+        self, index: int, potential: BatchPotential, obs: Any, infos: Infos
+    ) -> NDArray[np.float64]:
+        try:
+            values = potential(obs, infos)
+            if values.__class__ is not np.ndarray or values.shape != (len(infos),):
+                raise ComponentError(
+                    f"must give an array with one number for each of {len(infos)} states, but "
+                    f"gave {describe(values)}"
+                )
+        except Exception as error:
+            reason = component_error(self.names[index], error)
+            raise ComponentError(f"at global step {self._global_step}, {reason}") from error
+        return values
+
+    def _sum_up(self, env: int) -> EpisodeSums:
+        sums: list[float] = self._sums[:, env].tolist()
+        raw = sums[: len(self.names)]
+        weighted = [
+            weight * value for weight, value in zip(self._constant_weights, raw, strict=True)
+        ]
+        for place, (index, _) in enumerate(self._varying):
+            weighted[index] = sums[len(raw) + place]
+        return EpisodeSums(sums[-1], self._n_steps - self._began[env], raw, weighted)
+
+    def _begin_episodes(self, starts: NDArray[np.intp], obs: Any, infos: Infos) -> None:
+        self._at_start = starts
+        if not starts.size:
+            return
+        self._sums[:, starts] = 0.0
+        for env in starts.tolist():
+            self._began[env] = self._n_steps
+        self._composer.reset(starts, obs, infos)
+
+    def _check_finite(self, total: NDArray[np.float64]) -> None:
+        """Raises if a value is not finite; names the component and the environment."""
+        odd = np.argwhere(~np.isfinite(self._rows[:-1])).tolist()
+        rows = [*range(len(self.names)), *self._weighted_rows]
+        for row, env in odd:
+            raise ComponentError(
+                f"at global step {self._global_step}, component {self.names[rows[row]]!r} must "
+                f"give a finite number, but gave {self._raw[rows[row], env].item()!r} "
+                f"in environment {env}"
+            )
+        if not np.isfinite(total).all():
+            raise ComponentError(
+                f"at global step {self._global_step}, the weighted values add up to more than a "
+                f"number can hold: {dict(zip(self.names, self._raw.tolist(), strict=True))!r}"
+            )
