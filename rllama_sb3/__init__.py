@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rllama_sb3.analysis.comparison import compare
+    from rllama_sb3.buffers import (
+        RelabelingDictReplayBuffer,
+        RelabelingNStepReplayBuffer,
+        RelabelingReplayBuffer,
+    )
     from rllama_sb3.callbacks import RewardShapingCallback, TrialEvalCallback
     from rllama_sb3.config import load_reward_config
     from rllama_sb3.envs.vec_wrapper import VecRewardShaping
@@ -36,6 +41,9 @@ __version__ = "0.1.0"
 __all__ = [
     "BayesianRewardOptimizer",
     "ConfigError",
+    "RelabelingDictReplayBuffer",
+    "RelabelingNStepReplayBuffer",
+    "RelabelingReplayBuffer",
     "RewardComponent",
     "RewardComposer",
     "RewardShaper",
@@ -59,6 +67,9 @@ __all__ = [
 _HOMES: Final = {
     "BayesianRewardOptimizer": "rllama_sb3.optimization",
     "ConfigError": "rllama_sb3.errors",
+    "RelabelingDictReplayBuffer": "rllama_sb3.buffers",
+    "RelabelingNStepReplayBuffer": "rllama_sb3.buffers",
+    "RelabelingReplayBuffer": "rllama_sb3.buffers",
     "RewardComponent": "rllama_sb3.rewards",
     "RewardComposer": "rllama_sb3.rewards",
     "RewardShaper": "rllama_sb3.rewards",

@@ -16,7 +16,9 @@ from rllama_sb3.callbacks.env_return import (
     frozen_normalization,
     judged_as_trained,
 )
+from rllama_sb3.envs.shaped_envs import begin_training, is_shaped
 from rllama_sb3.errors import ConfigError, Problem
+from rllama_sb3.rewards.weights import Learner
 
 if TYPE_CHECKING:
     from stable_baselines3.common.type_aliases import PolicyPredictor
@@ -63,10 +65,10 @@ def evaluate(
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     check_env_return_is_known(venv)
     _share_normalization(model, venv)
-    if venv.has_attr("begin_training"):
+    if is_shaped(venv):
         # Only the env return counts here, but potentials cannot be paid without γ.
-        gamma, global_step = getattr(model, "gamma", None), getattr(model, "num_timesteps", 0)
-        venv.env_method("begin_training", global_step, venv.num_envs, gamma)
+        learner = Learner(gamma=getattr(model, "gamma", None))
+        begin_training(venv, getattr(model, "num_timesteps", 0), learner)
     if seed is not None:
         venv.seed(seed)
     hook = EnvReturnHook()

@@ -33,7 +33,7 @@ from rllama_sb3.callbacks import (
 )
 from rllama_sb3.config.models import ExperimentConfig
 from rllama_sb3.config.validation import parse_experiment
-from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config
+from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config, choose_shaping
 from rllama_sb3.errors import ConfigError, Problem, RllamaError
 from rllama_sb3.rewards.build import check_reward_shaping
 from rllama_sb3.run_folder import RunFolder
@@ -185,15 +185,16 @@ def _with_seed(config: ExperimentConfig | Mapping[str, Any], seed: int | None) -
 def _build_model(
     config: ExperimentConfig, folder: RunFolder | None, stack: ExitStack
 ) -> BaseAlgorithm:
-    gamma = discount_factor(config.algorithm)
+    reward_shaping = config.to_dict()["reward_shaping"]
     venv = build_vec_env(
         config.env,
         n_envs=config.env.n_envs,
         seed=config.training.seed,
-        reward_shaping=config.to_dict()["reward_shaping"],
-        gamma=gamma,
+        reward_shaping=reward_shaping,
+        gamma=discount_factor(config.algorithm),
         total_timesteps=config.training.total_timesteps,
         vec_env=config.env.vec_env,
+        shaping=choose_shaping(config.env, reward_shaping),
         bootstrap_truncated=bootstraps_truncated(config.algorithm),
     )
     stack.callback(_close, venv)
@@ -213,6 +214,7 @@ def _build_eval_envs(config: ExperimentConfig, stack: ExitStack) -> VecEnv:
         seed=evaluation_seed(config.training.seed),
         gamma=discount_factor(config.algorithm),
         vec_env=config.env.vec_env,
+        shaping=choose_shaping(config.env, config.to_dict()["reward_shaping"]),
         training=False,
     )
     stack.callback(_close, venv)

@@ -43,6 +43,7 @@ ROWS: list[list[str]] = [
     ["rewards"],
     ["envs.episode", "envs.reward_source"],
     ["envs"],
+    ["buffers"],
     ["callbacks"],
     ["evaluation"],
     ["algorithms", "run_folder"],

@@ -11,6 +11,9 @@ import rllama_sb3
 PUBLIC = {
     "BayesianRewardOptimizer",
     "ConfigError",
+    "RelabelingDictReplayBuffer",
+    "RelabelingNStepReplayBuffer",
+    "RelabelingReplayBuffer",
     "RewardComponent",
     "RewardComposer",
     "RewardShaper",

@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 
+from rllama_sb3.envs.shaped_envs import is_shaped
 from rllama_sb3.errors import ConfigError, Problem
 
 # Longer than episodes are; an environment without a time limit can hold up a training for ever.
@@ -112,7 +113,7 @@ def check_env_return_is_known(venv: VecEnv) -> None:
     recorded = is_vecenv_wrapped(normalize.venv, VecMonitor) or all(
         normalize.venv.env_is_wrapped(Monitor)
     )
-    if not recorded and not venv.has_attr("shaper"):
+    if not recorded and not is_shaped(venv):
         rule = "must show the original reward, but VecNormalize scales it and no Monitor is inside"
         remedy = "Pass norm_reward=False to VecNormalize, or wrap each environment in Monitor."
         raise ConfigError(Problem(("eval_env",), rule, remedy=remedy))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-import cloudpickle
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.her import HerReplayBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from rllama_sb3.buffers import RelabelingBuffer, relabeling
+from rllama_sb3.callbacks.learner import check_discounting, describe_learner
+from rllama_sb3.envs.shaped_envs import begin_training, is_shaped
 from rllama_sb3.errors import RllamaError
+from rllama_sb3.rewards.weights import RewardDescription
 
 if TYPE_CHECKING:
     from rllama_sb3.rewards.schedules import WeightSchedule
@@ -26,6 +29,10 @@ class RewardShapingCallback(BaseCallback):
     environments and the algorithm's γ. From then on each environment counts by itself, so that the
     weight at global step t is exactly w(t) without another word between processes.
 
+    Where a weight moves and the algorithm learns from a replay buffer, the buffer is replaced,
+    empty as it is, by one that weights its rewards when they are sampled: see
+    :mod:`rllama_sb3.buffers`.
+
     Logged, as means over the episodes that ended since the last dump of the logger:
 
     ========================== ==============================================================
@@ -40,45 +47,44 @@ class RewardShapingCallback(BaseCallback):
         verbose: As in Stable-Baselines3: 0 for no output.
 
     Raises:
-        RllamaError: At the start of training, when not every environment is shaped.
+        ConfigError: At the start of training, when somebody discounts by another γ than the
+            algorithm.
+        RllamaError: At the start of training, when not every environment is shaped, or a replay
+            buffer would serve rewards of other weights than the present ones.
     """
 
     def __init__(self, verbose: int = 0) -> None:
         super().__init__(verbose)
+        self._description = RewardDescription({}, frozenset())
         self._weight_logs: list[tuple[str, WeightSchedule, bool, tuple[str, ...] | None]] = []
 
     def _on_training_start(self) -> None:
         venv = self.training_env
-        if not venv.has_attr("begin_training"):
+        if not is_shaped(venv):
             raise RllamaError(
                 "RewardShapingCallback needs every training environment to be wrapped in a "
                 f"RewardShapingWrapper, but got {venv}. Wrap them, for example with "
                 "make_vec_env(..., wrapper_class=RewardShapingWrapper, "
-                "wrapper_kwargs={'reward_shaping': ...}), or leave the callback out."
+                "wrapper_kwargs={'reward_shaping': ...}), or all of them in a VecRewardShaping, "
+                "or leave the callback out."
             )
-        buffer = getattr(self.model, "replay_buffer", None)
-        if isinstance(buffer, HerReplayBuffer):
-            raise RllamaError(
-                "HerReplayBuffer computes rewards anew from the environment's compute_reward, "
-                "without the shaping, and would mix both. Use another replay buffer, or put the "
-                "shaping into compute_reward."
-            )
-        gamma = getattr(self.model, "gamma", None)
-        bootstraps = getattr(buffer, "handle_timeout_termination", True)
+        learner = describe_learner(self.model)
         try:
-            answers = venv.env_method(
-                "begin_training", self.model.num_timesteps, venv.num_envs, gamma, bootstraps
-            )
+            self._description = begin_training(venv, self.model.num_timesteps, learner)
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise RllamaError(
                 "the process of an environment ended when training started. "
                 "Its own error is printed above"
             ) from error
-        schedules: dict[str, WeightSchedule] = cloudpickle.loads(answers[0])
+        check_discounting(self.model, self._description)
+        buffer = getattr(self.model, "replay_buffer", None)
+        if buffer is not None and not self._description.is_constant:
+            cast(OffPolicyAlgorithm, self.model).replay_buffer = relabeling(buffer)
+        self._set_weights_of_buffer()
         # Key, schedule, whether its weight never changes, and from which outputs it is hidden.
         self._weight_logs = [
             (f"reward/{name}/weight", schedule, schedule.is_constant, _hidden_from(name))
-            for name, schedule in schedules.items()
+            for name, schedule in self._description.schedules.items()
         ]
 
     def _on_step(self) -> bool:
@@ -90,7 +96,14 @@ class RewardShapingCallback(BaseCallback):
         for key, schedule, settled, hidden in self._weight_logs:
             if not (settled and key in self.logger.name_to_value):
                 self.logger.record(key, schedule(self.num_timesteps), hidden)
+        if not self._description.is_constant:
+            self._set_weights_of_buffer()
         return True
+
+    def _set_weights_of_buffer(self) -> None:
+        buffer = getattr(self.model, "replay_buffer", None)
+        if isinstance(buffer, RelabelingBuffer):
+            buffer.set_weights(self._description.weights_at(self.num_timesteps))
 
     def _log_episode(self, episode: dict[str, Any]) -> None:
         self.logger.record_mean("reward/env_return", episode["env_return"])

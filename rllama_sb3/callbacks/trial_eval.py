@@ -19,7 +19,9 @@ from rllama_sb3.callbacks.env_return import (
     frozen_normalization,
     judged_as_trained,
 )
+from rllama_sb3.envs.shaped_envs import begin_training, is_shaped
 from rllama_sb3.errors import ConfigError, Problem
+from rllama_sb3.rewards.weights import Learner
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -151,14 +153,10 @@ class TrialEvalCallback(EvalCallback):
         self._is_training = True
         # Another learn() counts on: Optuna ignores a step that was reported before.
         self._index_at_start = self._last_index
-        if self.eval_env.has_attr("begin_training"):
+        if is_shaped(self.eval_env):
             # Shaped evaluation environments have a clock of their own, but γ is the model's.
-            self.eval_env.env_method(
-                "begin_training",
-                self.model.num_timesteps,
-                self.eval_env.num_envs,
-                getattr(self.model, "gamma", None),
-            )
+            learner = Learner(gamma=getattr(self.model, "gamma", None))
+            begin_training(self.eval_env, self.model.num_timesteps, learner)
 
     def _on_step(self) -> bool:
         if self.pruned:

@@ -42,6 +42,11 @@ class EnvConfig(_Section):
     vec_env: Literal["dummy", "subproc"] = Field(
         "dummy", description="One process for all environments, or one for each."
     )
+    shaping: Literal["auto", "wrapper", "vec"] = Field(
+        "auto",
+        description="Rewards are computed by a wrapper around each environment, or for all at "
+        "once; auto takes what is faster. The rewards are the same.",
+    )
     normalize: StrictBool | NormalizeConfig = Field(
         False, description="true scales observations; or say which of {obs, reward}."
     )

@@ -1,9 +1,10 @@
 """Builds the environments that an experiment describes, for training and for evaluation.
 
 From the inside out: ``gym.make``, ``env.wrappers``, ``Monitor``, the shaper, the ``VecEnv``,
-``VecNormalize``. ``Monitor`` stands inside the shaper, so that ``rollout/ep_rew_mean`` is the env
-return. What is passed to worker processes are objects, not names: a worker has imported nothing of
-the user's, and knows none of the names that the user registered.
+``VecNormalize``; or, with ``shaping: vec``, the shaper around the ``VecEnv``. ``Monitor`` stands
+inside the shaper, so that ``rollout/ep_rew_mean`` is the env return. What is passed to worker
+processes are objects, not names: a worker has imported nothing of the user's, and knows none of
+the names that the user registered.
 """
 
 from __future__ import annotations
@@ -22,15 +23,21 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from rllama_sb3.config.models import EnvConfig, NormalizeConfig
+from rllama_sb3.envs.vec_wrapper import VecRewardShaping
 from rllama_sb3.envs.wrapper import RewardShapingWrapper
 from rllama_sb3.errors import ConfigError, Path, Problem, did_you_mean
 from rllama_sb3.rewards.build import build_shaper
+from rllama_sb3.rewards.component import get_component_factory
+from rllama_sb3.rewards.potential import PotentialShaping
+from rllama_sb3.rewards.vectorized import VectorizedComponent
 
 Env = gym.Env[Any, Any]
 WrapperClass = type[gym.Wrapper[Any, Any, Any, Any]]
 
 # Packages that a file may name classes of without being told on the command line.
 _TRUSTED: Final = frozenset({"gymnasium", "stable_baselines3", "rllama_sb3"})
+# From here on the arithmetic of all environments takes less time than a wrapper around each.
+_MANY_ENVS: Final = 8
 _IMPORT_HINT: Final = "Name the module on the command line: --import {module}."
 
 
@@ -67,20 +74,24 @@ def build_vec_env(
     gamma: float | None = None,
     total_timesteps: int | None = None,
     vec_env: Literal["dummy", "subproc"] = "dummy",
+    shaping: Literal["wrapper", "vec"] = "wrapper",
     bootstrap_truncated: bool = True,
     training: bool = True,
 ) -> VecEnv:
     """Builds environments that are stepped together.
 
     Args:
-        env: Which environment. Its ``n_envs`` and ``vec_env`` are not looked at here: training and
-            evaluation differ in them.
+        env: Which environment. Its ``n_envs``, ``vec_env`` and ``shaping`` are not looked at here:
+            training and evaluation differ in them.
         n_envs: How many.
         seed: The first environment is seeded with it, the next with ``seed + 1``, and so on.
         reward_shaping: The components, or nothing to pay the environment's own reward.
         gamma: The algorithm's discount factor, for potentials and for ``VecNormalize``.
         total_timesteps: The length of the training, which shares such as ``80%`` are shares of.
         vec_env: ``dummy`` for one process, ``subproc`` for one each.
+        shaping: Where rewards are computed; see :func:`choose_shaping`. With ``vec`` there is a
+            ``VecRewardShaping`` also where there is no reward, since the wrappers of training and
+            evaluation have to correspond.
         bootstrap_truncated: Whether the algorithm estimates the future of truncated states.
         training: ``False`` for evaluation: ``VecNormalize`` then neither learns nor scales rewards.
 
@@ -88,24 +99,26 @@ def build_vec_env(
         ConfigError: The environment or the reward is wrong; all problems are listed.
     """
     spec, wrappers = _resolve(env)
-    wrapper_class = None
+    shaper = None
     if reward_shaping:
-        wrapper_class = partial(
-            RewardShapingWrapper,
-            reward_shaping=build_shaper(
-                reward_shaping,
-                gamma=gamma,
-                total_timesteps=total_timesteps,
-                bootstrap_truncated=bootstrap_truncated,
-            ),
+        shaper = build_shaper(
+            reward_shaping,
+            gamma=gamma,
+            total_timesteps=total_timesteps,
+            bootstrap_truncated=bootstrap_truncated,
         )
+    around_each = None
+    if shaper is not None and shaping == "wrapper":
+        around_each = partial(RewardShapingWrapper, reward_shaping=shaper)
     venv: VecEnv = make_vec_env(
         partial(_make, spec, env.kwargs, wrappers),
         n_envs=n_envs,
         seed=seed,
-        wrapper_class=wrapper_class,
+        wrapper_class=around_each,
         vec_env_cls=SubprocVecEnv if vec_env == "subproc" else DummyVecEnv,
     )
+    if shaping == "vec":
+        venv = VecRewardShaping(venv, shaper)
     normalize = _normalization(env)
     if normalize is not None:
         venv = VecNormalize(
@@ -120,6 +133,28 @@ def build_vec_env(
     # The algorithm would turn images round by itself, but only in training: the wrappers of both
     # must be the same for the statistics of VecNormalize to be copied.
     return BaseAlgorithm._wrap_env(venv, monitor_wrapper=False)
+
+
+def choose_shaping(env: EnvConfig, reward_shaping: Mapping[str, Any]) -> Literal["wrapper", "vec"]:
+    """Returns where the rewards of a training are computed.
+
+    ``auto`` computes those of many environments in one process together, where all components can
+    do that: from about eight environments on, that is faster (``scripts/bench_overhead.py``).
+    Environments in processes of their own compute their rewards there, side by side.
+
+    Example:
+        >>> choose_shaping(EnvConfig(id="CartPole-v1", n_envs=16), {"env": {"class": "EnvReward"}})
+        'vec'
+    """
+    if env.shaping != "auto":
+        return env.shaping
+    classes = [get_component_factory(entry["class"]) for entry in reward_shaping.values()]
+    together = all(
+        isinstance(cls, type) and issubclass(cls, VectorizedComponent | PotentialShaping)
+        for cls in classes
+    )
+    many = env.vec_env == "dummy" and env.n_envs >= _MANY_ENVS
+    return "vec" if classes and many and together else "wrapper"
 
 
 def check_env_config(env: EnvConfig) -> list[Problem]:

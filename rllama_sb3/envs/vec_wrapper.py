@@ -12,9 +12,10 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from rllama_sb3.envs.episode import summarize_episode
 from rllama_sb3.envs.reward_source import RewardSource, own_shaper
-from rllama_sb3.errors import ConfigError, Problem
+from rllama_sb3.errors import ConfigError, Problem, RllamaError
 from rllama_sb3.rewards.batch_shaper import BatchBreakdown, BatchRewardShaper
 from rllama_sb3.rewards.transition import TransitionBatch
+from rllama_sb3.rewards.weights import Learner, RewardDescription
 
 
 class VecRewardShaping(VecEnvWrapper):
@@ -96,6 +97,25 @@ class VecRewardShaping(VecEnvWrapper):
         """
         if self.shaper is not None:
             self.shaper.set_clock(global_step, self.num_envs)
+
+    def begin_training(self, global_step: int, learner: Learner) -> RewardDescription:
+        """Sets the clock, and what is known of the learner; as for a ``RewardShapingWrapper``.
+
+        Returns:
+            What the reward consists of.
+
+        Raises:
+            ConfigError: The wrapper was built with another γ, or for other bootstrapping.
+            RllamaError: There is no reward: everything passes through.
+        """
+        if self.shaper is None:
+            raise RllamaError("a VecRewardShaping without a reward cannot be trained in")
+        self.shaper.adopt_learner(
+            gamma=learner.gamma, bootstrap_truncated=learner.bootstrap_truncated
+        )
+        self.set_global_step(global_step)
+        self.record_components |= self.shaper.description.is_recorded_for(learner)
+        return self.shaper.description
 
     def reset(self) -> VecEnvObs:
         """Resets the environments, and begins an episode of the reward in each."""

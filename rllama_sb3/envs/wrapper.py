@@ -11,6 +11,7 @@ import gymnasium as gym
 from rllama_sb3.envs.episode import summarize_episode
 from rllama_sb3.envs.reward_source import RewardSource, own_shaper
 from rllama_sb3.rewards.transition import Transition
+from rllama_sb3.rewards.weights import Learner
 
 ObsType = TypeVar("ObsType")
 ActType = TypeVar("ActType")
@@ -100,31 +101,28 @@ class RewardShapingWrapper(
         """
         self.shaper.set_clock(global_step, n_envs)
 
-    def begin_training(
-        self,
-        global_step: int,
-        n_envs: int,
-        gamma: float | None,
-        bootstrap_truncated: bool | None = None,
-    ) -> bytes:
-        """Sets the clock, γ and bootstrapping: one message for a whole training.
+    def begin_training(self, global_step: int, n_envs: int, learner: Learner) -> bytes:
+        """Sets the clock, and what is known of the learner: one message for a whole training.
 
         Args:
             global_step: As for :meth:`set_global_step`.
             n_envs: As for :meth:`set_global_step`.
-            gamma: The learner's discount factor, or ``None`` where it has none.
-            bootstrap_truncated: Whether it estimates the future of truncated states.
+            learner: What the algorithm says of itself. The raw values that it needs are recorded
+                beside those that the user asked for.
 
         Returns:
-            The schedules by component, pickled by value: a worker process can send those that
-            were registered nowhere but in the user's script.
+            The :class:`~rllama_sb3.rewards.weights.RewardDescription`, pickled by value: a worker
+            process can send schedules that were registered nowhere but in the user's script.
 
         Raises:
             ConfigError: The wrapper was built with another γ, or for other bootstrapping.
         """
-        self.shaper.adopt_learner(gamma=gamma, bootstrap_truncated=bootstrap_truncated)
+        self.shaper.adopt_learner(
+            gamma=learner.gamma, bootstrap_truncated=learner.bootstrap_truncated
+        )
         self.set_global_step(global_step, n_envs)
-        pickled: bytes = cloudpickle.dumps(self.shaper.schedules)
+        self._record_components |= self.shaper.description.is_recorded_for(learner)
+        pickled: bytes = cloudpickle.dumps(self.shaper.description)
         return pickled
 
     def reset(

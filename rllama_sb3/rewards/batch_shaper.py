@@ -83,7 +83,7 @@ class BatchRewardShaper(ScheduledWeights):
     """
 
     def __init__(self, shaper: RewardShaper, n_envs: int) -> None:
-        super().__init__(shaper.schedules)
+        super().__init__(shaper.schedules, shaper.description.policy_invariant)
         self.give_learner(**shaper.given_learner)
         self.adopt_learner(gamma=shaper.gamma, bootstrap_truncated=shaper.bootstrap_truncated)
         components = shaper.composer.components

@@ -68,6 +68,7 @@ class RewardShaper(ScheduledWeights):
     ) -> None:
         super().__init__(
             build_schedules(composer.names, reward_shaping_config, total_timesteps),
+            [name for name, part in composer.components.items() if part.policy_invariant],
             gamma=gamma,
             bootstrap_truncated=bootstrap_truncated,
         )

@@ -8,9 +8,10 @@ global step says it before each step (:meth:`ScheduledWeights.update_weights`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rllama_sb3.errors import ConfigError, Problem, did_you_mean
 from rllama_sb3.rewards.schedules import WeightSchedule, build_schedule
@@ -18,11 +19,57 @@ from rllama_sb3.rewards.schedules import WeightSchedule, build_schedule
 _KEYS: Final = ("class", "params", "weight_schedule")
 
 
+@dataclass(frozen=True)
+class Learner:
+    """What a reward has to know of the algorithm that learns from it.
+
+    Attributes:
+        gamma: Its discount factor; ``None`` where it has none, or it is not known.
+        bootstrap_truncated: Whether it estimates the future of truncated states; ``None`` where
+            that is not known.
+        record_components: Whether it needs the raw values of each step, or ``"varying"`` if it
+            does where a weight moves.
+    """
+
+    gamma: float | None = None
+    bootstrap_truncated: bool | None = None
+    record_components: bool | Literal["varying"] = False
+
+
+@dataclass(frozen=True)
+class RewardDescription:
+    """What a reward consists of, for whoever logs it or learns from it.
+
+    Attributes:
+        schedules: The weight schedule of each component.
+        policy_invariant: The components that cannot change which policies are optimal.
+    """
+
+    schedules: Mapping[str, WeightSchedule]
+    policy_invariant: frozenset[str]
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether no weight ever moves."""
+        return all(schedule.is_constant for schedule in self.schedules.values())
+
+    def is_recorded_for(self, learner: Learner) -> bool:
+        """Whether a learner needs the raw values of this reward."""
+        if learner.record_components == "varying":
+            return not self.is_constant
+        return learner.record_components
+
+    def weights_at(self, global_step: int) -> dict[str, float]:
+        """Returns the weight of each component at a global step."""
+        return {name: schedule(global_step) for name, schedule in self.schedules.items()}
+
+
 class ScheduledWeights:
     """What a reward for one environment and a reward for many of them have in common.
 
     Args:
         schedules: The weight schedule of each component, by name.
+        policy_invariant: The names of those that cannot change which policies are optimal.
         gamma: The learner's discount factor, in [0, 1], if it is known.
         bootstrap_truncated: Whether the learner estimates the future of truncated states, if that
             is known; ``None`` takes it for granted.
@@ -34,12 +81,14 @@ class ScheduledWeights:
     def __init__(
         self,
         schedules: Mapping[str, WeightSchedule],
+        policy_invariant: Iterable[str] = (),
         *,
         gamma: float | None = None,
         bootstrap_truncated: bool | None = None,
     ) -> None:
         self.names: tuple[str, ...] = tuple(schedules)
         self.schedules: dict[str, WeightSchedule] = dict(schedules)
+        self.description = RewardDescription(self.schedules, frozenset(policy_invariant))
         self.gamma: float | None = None
         self.bootstrap_truncated = True
         # What the user said, which no learner may contradict.

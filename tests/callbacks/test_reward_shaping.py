@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from stable_baselines3.her import HerReplayBuffer
 
 from rllama_sb3 import ConfigError, RewardShapingCallback, RewardShapingWrapper, RllamaError
+from rllama_sb3.rewards.weights import Learner
 
 TOTAL = 24
 # CartPole pays 1 for each step, so that the shaped reward is the weight itself.
@@ -132,7 +133,7 @@ def test_training_sends_one_message_to_the_environments(monkeypatch: pytest.Monk
         venv, "env_method", lambda *args, **kwargs: sent.append(args) or plain(*args, **kwargs)
     )
     build_model("PPO", venv).learn(TOTAL, callback=RewardShapingCallback())
-    assert sent == [("begin_training", 0, 3, 0.99, True)]
+    assert sent == [("begin_training", 0, 3, Learner(0.99, True))]
 
 
 def test_the_model_gives_its_discount_factor_to_the_potentials() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -19,8 +18,10 @@ from stable_baselines3.common.vec_env import (
 from rllama_sb3 import RewardComponent, RewardShapingWrapper
 from rllama_sb3.config import EnvConfig
 from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config
+from rllama_sb3.envs.shaped_envs import begin_training
 from rllama_sb3.rewards import Transition, register_component
 from rllama_sb3.rewards.schedules import register_schedule
+from rllama_sb3.rewards.weights import Learner
 
 REWARD: dict[str, Any] = {"env": {"class": "EnvReward", "weight_schedule": {"initial_weight": 3.0}}}
 
@@ -150,7 +151,7 @@ def test_worker_processes_know_what_only_this_process_registered() -> None:
     assert isinstance(venv, SubprocVecEnv)
     venv.reset()
     _, rewards, _, _ = venv.step(np.array([0, 0]))
-    schedules = cloudpickle.loads(venv.env_method("begin_training", 0, 2, None)[0])
+    schedules = begin_training(venv, 0, Learner()).schedules
     venv.close()
     assert rewards.tolist() == [4.0, 4.0]
     assert schedules["here"](10) == 2.0

@@ -16,6 +16,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from rllama_sb3 import ConfigError, RewardShapingWrapper, build_shaper
 from rllama_sb3.errors import ComponentError
+from rllama_sb3.rewards.weights import Learner
 
 REWARD = {
     "env": {"class": "EnvReward", "weight_schedule": {"initial_weight": 2.0}},
@@ -230,29 +231,30 @@ def test_a_clock_set_within_an_episode_still_takes_back_what_was_paid() -> None:
 def test_training_tells_clock_and_gamma_and_learns_the_schedules_in_one_message() -> None:
     env = RewardShapingWrapper(Scripted([(8.0, [Step(6.0)])]), POTENTIAL)
     env.reset()
-    schedules = cloudpickle.loads(env.begin_training(3, 2, 0.5))
-    assert schedules["advice"](5) == 0.5
+    description = cloudpickle.loads(env.begin_training(3, 2, Learner(gamma=0.5)))
+    assert description.schedules["advice"](5) == 0.5
+    assert description.policy_invariant == {"advice"}
     assert env.step(0)[1] == pytest.approx(0.5 * 0.5 * 6.0 - 0.7 * 8.0)
 
 
 def test_another_learner_may_follow_but_not_contradict_the_user() -> None:
     free = RewardShapingWrapper(Scripted([(8.0, [Step(6.0)])]), POTENTIAL)
     for gamma in (0.99, 0.95):
-        free.begin_training(0, 1, gamma)
+        free.begin_training(0, 1, Learner(gamma))
         assert free.shaper.gamma == gamma
     bound = RewardShapingWrapper(
         Scripted([(8.0, [Step(6.0)])]), POTENTIAL, gamma=0.99, bootstrap_truncated=True
     )
-    bound.begin_training(0, 1, 0.99, True)
+    bound.begin_training(0, 1, Learner(0.99, True))
     with pytest.raises(ConfigError, match="gamma: must be the learner's own, 0.95"):
-        bound.begin_training(0, 1, 0.95)
+        bound.begin_training(0, 1, Learner(0.95))
     with pytest.raises(ConfigError, match="bootstrap_truncated: must be the learner's own, False"):
-        bound.begin_training(0, 1, 0.99, False)
+        bound.begin_training(0, 1, Learner(0.99, False))
 
 
 def test_a_learner_that_does_not_bootstrap_is_paid_no_potential_at_a_truncation() -> None:
     env = RewardShapingWrapper(Scripted([(8.0, [Step(6.0, truncated=True)])]), POTENTIAL)
-    env.begin_training(0, 1, 0.5, False)
+    env.begin_training(0, 1, Learner(0.5, False))
     env.reset()
     assert env.step(0)[1] == -8.0
 
