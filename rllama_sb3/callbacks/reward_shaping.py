@@ -9,8 +9,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rllama_sb3.buffers import RelabelingBuffer, relabeling
 from rllama_sb3.callbacks.learner import check_discounting, describe_learner
-from rllama_sb3.envs.shaped_envs import begin_training, is_shaped
-from rllama_sb3.errors import RllamaError
+from rllama_sb3.envs.shaped_envs import begin_training
 from rllama_sb3.rewards.weights import RewardDescription
 
 if TYPE_CHECKING:
@@ -59,23 +58,8 @@ class RewardShapingCallback(BaseCallback):
         self._weight_logs: list[tuple[str, WeightSchedule, bool, tuple[str, ...] | None]] = []
 
     def _on_training_start(self) -> None:
-        venv = self.training_env
-        if not is_shaped(venv):
-            raise RllamaError(
-                "RewardShapingCallback needs every training environment to be wrapped in a "
-                f"RewardShapingWrapper, but got {venv}. Wrap them, for example with "
-                "make_vec_env(..., wrapper_class=RewardShapingWrapper, "
-                "wrapper_kwargs={'reward_shaping': ...}), or all of them in a VecRewardShaping, "
-                "or leave the callback out."
-            )
         learner = describe_learner(self.model)
-        try:
-            self._description = begin_training(venv, self.model.num_timesteps, learner)
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise RllamaError(
-                "the process of an environment ended when training started. "
-                "Its own error is printed above"
-            ) from error
+        self._description = begin_training(self.training_env, self.num_timesteps, learner)
         check_discounting(self.model, self._description)
         buffer = getattr(self.model, "replay_buffer", None)
         if buffer is not None and not self._description.is_constant:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import cloudpickle
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from rllama_sb3.envs.vec_wrapper import VecRewardShaping, shaping_wrappers
+from rllama_sb3.errors import ConfigError, RllamaError
 from rllama_sb3.rewards.weights import Learner, RewardDescription
 
 
@@ -18,7 +19,7 @@ def begin_training(venv: VecEnv, global_step: int, learner: Learner) -> RewardDe
     """Tells shaped environments the time and who learns: one message to each.
 
     Args:
-        venv: Environments that :func:`is_shaped` says yes to.
+        venv: The environments.
         global_step: Steps taken so far, summed over all environments.
         learner: What the algorithm says of itself.
 
@@ -27,13 +28,34 @@ def begin_training(venv: VecEnv, global_step: int, learner: Learner) -> RewardDe
 
     Raises:
         ConfigError: The reward was built for another γ, or for other bootstrapping.
+        RllamaError: Not every environment is shaped.
     """
     twin = _twin(venv)
     if twin is not None:
         return twin.begin_training(global_step, learner)
-    answers = venv.env_method("begin_training", global_step, venv.num_envs, learner)
-    description: RewardDescription = cloudpickle.loads(answers[0])
+    # To ask processes whether they are shaped would be a message of its own.
+    if not isinstance(venv.unwrapped, SubprocVecEnv) and not is_shaped(venv):
+        raise _unshaped(venv)
+    try:
+        answers = venv.env_method("begin_training", global_step, venv.num_envs, learner)
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        # It ends of not having the method, and of nothing else: what is wrong is an answer.
+        raise _unshaped(venv) from error
+    for answer in map(cloudpickle.loads, answers):
+        if isinstance(answer, ConfigError):
+            raise answer
+        description: RewardDescription = answer
     return description
+
+
+def _unshaped(venv: VecEnv) -> RllamaError:
+    return RllamaError(
+        "RewardShapingCallback needs every training environment to be wrapped in a "
+        f"RewardShapingWrapper, but got {venv}. Wrap them, for example with "
+        "make_vec_env(..., wrapper_class=RewardShapingWrapper, "
+        "wrapper_kwargs={'reward_shaping': ...}), or all of them in a VecRewardShaping, "
+        "or leave the callback out."
+    )
 
 
 def _twin(venv: VecEnv) -> VecRewardShaping | None:

@@ -10,8 +10,9 @@ import gymnasium as gym
 
 from rllama_sb3.envs.episode import summarize_episode
 from rllama_sb3.envs.reward_source import RewardSource, own_shaper
+from rllama_sb3.errors import ConfigError
 from rllama_sb3.rewards.transition import Transition
-from rllama_sb3.rewards.weights import Learner
+from rllama_sb3.rewards.weights import Learner, RewardDescription
 
 ObsType = TypeVar("ObsType")
 ActType = TypeVar("ActType")
@@ -111,18 +112,21 @@ class RewardShapingWrapper(
                 beside those that the user asked for.
 
         Returns:
-            The :class:`~rllama_sb3.rewards.weights.RewardDescription`, pickled by value: a worker
-            process can send schedules that were registered nowhere but in the user's script.
-
-        Raises:
-            ConfigError: The wrapper was built with another γ, or for other bootstrapping.
+            The :class:`~rllama_sb3.rewards.weights.RewardDescription`, or the ``ConfigError`` that
+            says what the wrapper was built for instead. It is pickled by value: a worker process
+            can send schedules that were registered nowhere but in the user's script, and what it
+            raised would end it.
         """
-        self.shaper.adopt_learner(
-            gamma=learner.gamma, bootstrap_truncated=learner.bootstrap_truncated
-        )
+        answer: RewardDescription | ConfigError = self.shaper.description
+        try:
+            self.shaper.adopt_learner(
+                gamma=learner.gamma, bootstrap_truncated=learner.bootstrap_truncated
+            )
+        except ConfigError as error:
+            answer = error
         self.set_global_step(global_step, n_envs)
         self._record_components |= self.shaper.description.is_recorded_for(learner)
-        pickled: bytes = cloudpickle.dumps(self.shaper.description)
+        pickled: bytes = cloudpickle.dumps(answer)
         return pickled
 
     def reset(

@@ -143,10 +143,13 @@ def test_the_model_gives_its_discount_factor_to_the_potentials() -> None:
     assert venv.get_attr("shaper")[0].gamma == 0.9
 
 
-def test_another_discount_factor_than_the_models_is_refused() -> None:
-    model = build_model("PPO", build_venv(1, gamma=0.5))
+@pytest.mark.parametrize("cls", [DummyVecEnv, SubprocVecEnv])
+def test_another_discount_factor_than_the_models_is_refused(cls: Any) -> None:
+    venv = build_venv(1, cls, gamma=0.5)
+    model = build_model("PPO", venv)
     with pytest.raises(ConfigError, match=r"gamma: .*0\.99.*0\.5"):
         model.learn(4, callback=RewardShapingCallback())
+    venv.close()
 
 
 @pytest.mark.parametrize("cls", [DummyVecEnv, SubprocVecEnv])
@@ -155,7 +158,6 @@ def test_training_in_unshaped_environments_is_refused(cls: Any) -> None:
     model = build_model("PPO", venv)
     with pytest.raises(RllamaError, match="every training environment to be wrapped"):
         model.learn(4, callback=RewardShapingCallback())
-    venv.close()
 
 
 def test_normalised_environments_are_reached_through_their_wrappers() -> None:
