@@ -1,4 +1,4 @@
-"""Measures what shaping costs: per step, beside hand-written code, and in whole PPO training.
+"""Measures what shaping costs: per step, for one environment and for many, and in whole training.
 
 Everything is timed in one process and in turns, so that the machine's drift falls on all alike:
 read the differences and ratios, not the absolute times. Run: python scripts/bench_overhead.py
@@ -9,17 +9,22 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import gymnasium as gym
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
 
-from rllama_sb3 import RewardShapingCallback, RewardShapingWrapper
+from rllama_sb3 import RewardShapingCallback, RewardShapingWrapper, VecRewardShaping
+
+Subject = TypeVar("Subject")
 
 ENV_ID = "CartPole-v1"
 CONSTANT = {
@@ -49,6 +54,16 @@ EXPRESSION = {
     "upright": {"class": "ExpressionReward", "params": {"expression": "1 - abs(next_obs[2])"}},
     "advice": {"class": "PotentialShaping", "params": {"potential": "-abs(obs[0])"}},
 }
+
+
+# For many environments: a weight that moves, an expression and a potential among five.
+FIVE = {
+    **SCHEDULED,
+    "steady": {"class": "ExpressionReward", "params": {"expression": "1 - abs(next_obs[1])"}},
+    "advice": {"class": "PotentialShaping", "params": {"potential": "-abs(obs[0])"}},
+}
+# Episodes of these two are short and long; what an episode's end costs counts in one only.
+MANY_ENV_IDS = ("CartPole-v1", "MountainCar-v0")
 
 
 class HandWritten(gym.Wrapper[Any, Any, Any, Any]):
@@ -90,6 +105,54 @@ def time_steps(env: gym.Env[Any, Any], n_steps: int) -> float:
     return (time.perf_counter() - start) / n_steps * 1e6
 
 
+def make_venvs(env_id: str, n_envs: int) -> dict[str, VecEnv]:
+    """Returns by name each ``VecEnv`` that is timed."""
+
+    def bare(**arguments: Any) -> VecEnv:
+        return make_vec_env(env_id, n_envs=n_envs, seed=0, **arguments)
+
+    reward = {"reward_shaping": FIVE, "gamma": 0.99}
+    return {
+        "bare VecEnv": bare(),
+        "RewardShapingWrapper around each": bare(
+            wrapper_class=RewardShapingWrapper, wrapper_kwargs=reward
+        ),
+        "VecRewardShaping": VecRewardShaping(bare(), FIVE, gamma=0.99),
+    }
+
+
+def time_vec_steps(venv: VecEnv, n_steps: int) -> float:
+    """Returns µs per step of one of the environments, under a fixed sequence of actions."""
+    actions = [np.full(venv.num_envs, step) for step in (0, 1)]
+    venv.seed(0)
+    venv.reset()
+    start = time.perf_counter()
+    for step in range(n_steps):
+        venv.step(actions[step & 1])
+    return (time.perf_counter() - start) / (n_steps * venv.num_envs) * 1e6
+
+
+def time_in_turns(
+    subjects: Mapping[str, Subject], measure: Callable[[Subject], float], rounds: int
+) -> dict[str, list[float]]:
+    """Measures every subject in each of several rounds."""
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(rounds):
+        for name, subject in subjects.items():
+            times[name].append(measure(subject))
+    return times
+
+
+def render(title: str, times: Mapping[str, list[float]]) -> Table:
+    """Returns the table of medians, and how much they are above the first subject."""
+    table = Table("per step of one environment", "µs", "above the first, µs", title=title)
+    first = next(iter(times.values()))
+    for name, values in times.items():
+        above = statistics.median(a - b for a, b in zip(values, first, strict=True))
+        table.add_row(name, f"{statistics.median(values):.2f}", f"{above:+.2f}")
+    return table
+
+
 def time_ppo(shaped: bool, n_steps: int) -> float:
     """Returns the processor seconds that ``PPO.learn`` takes on eight environments."""
     venv = make_vec_env(
@@ -107,26 +170,31 @@ def time_ppo(shaped: bool, n_steps: int) -> float:
 
 
 def main() -> None:
-    """Prints both tables."""
+    """Prints the tables and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="turns that everything is timed")
     parser.add_argument("--steps", type=int, default=20_000, help="environment steps of a turn")
+    parser.add_argument(
+        "--n-envs",
+        type=int,
+        nargs="+",
+        default=[4, 8, 16, 64],
+        help="how many are stepped together",
+    )
     parser.add_argument("--ppo-rounds", type=int, default=7, help="pairs of PPO trainings")
     parser.add_argument("--ppo-steps", type=int, default=20_480, help="steps of each of them")
     arguments = parser.parse_args()
     console = Console()
 
     envs = {name: make() for name, make in make_envs().items()}
-    times: dict[str, list[float]] = {name: [] for name in envs}
-    for _ in range(arguments.rounds):
-        for name, env in envs.items():
-            times[name].append(time_steps(env, arguments.steps))
-    table = Table("per step", "µs", "above the bare environment, µs", title=f"{ENV_ID}, one env")
-    bare = times["bare environment"]
-    for name, values in times.items():
-        above = statistics.median(a - b for a, b in zip(values, bare, strict=True))
-        table.add_row(name, f"{statistics.median(values):.2f}", f"{above:+.2f}")
-    console.print(table)
+    times = time_in_turns(envs, lambda env: time_steps(env, arguments.steps), arguments.rounds)
+    console.print(render(f"{ENV_ID}, one environment", times))
+    for env_id in MANY_ENV_IDS:
+        for n_envs in arguments.n_envs:
+            venvs = make_venvs(env_id, n_envs)
+            n_steps = max(arguments.steps // n_envs, 1)
+            times = time_in_turns(venvs, partial(time_vec_steps, n_steps=n_steps), arguments.rounds)
+            console.print(render(f"{env_id}, {n_envs} environments, five components", times))
 
     torch.set_num_threads(1)
     time_ppo(True, 2_048)  # the first training pays for imports and caches
