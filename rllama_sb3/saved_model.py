@@ -54,7 +54,7 @@ def load_model(model_file: Path, algorithm_name: str, venv: VecEnv) -> BaseAlgor
         ConfigError: The file holds no such model, or the statistics are missing.
     """
     normalize = unwrap_vec_normalize(venv)
-    if normalize is not None:
+    if normalize is not None and normalize.norm_obs:
         statistics = model_file.with_name(model_file.name.replace("model.zip", "vecnormalize.pkl"))
         if not statistics.is_file():
             rule = "must have the statistics of its observations beside it"

@@ -100,6 +100,16 @@ class RankCorrelation(NamedTuple):
     p_opposed: float
 
 
+def has_order(scores: ArrayLike) -> bool:
+    """Returns whether not all scores are the same, but for the rounding of sums.
+
+    Example:
+        >>> has_order([0.1 + 0.2, 0.3]), has_order([0.2, 0.3])
+        (False, True)
+    """
+    return bool(np.ptp(_without_noise(scores)) > 0.0)
+
+
 def rank_correlation(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> RankCorrelation:
     """Returns Spearman's rank correlation of two scores of the same things, at least two.
 
@@ -118,9 +128,9 @@ def rank_correlation(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> R
         >>> rank_correlation([1.0, 2.0, 3.0], [5.0, 5.0, 5.0])
         RankCorrelation(value=nan, p_opposed=nan)
     """
-    ranks = [stats.rankdata(_without_noise(scores)) for scores in (first, second)]
-    if any(np.ptp(rank) == 0.0 for rank in ranks):
+    if not (has_order(first) and has_order(second)):
         return RankCorrelation(float("nan"), float("nan"))
+    ranks = [stats.rankdata(_without_noise(scores)) for scores in (first, second)]
 
     def pearson(rank: NDArray[np.float64], axis: int = -1) -> Any:
         # Of ranks it is Spearman's; vectorised over permutations, which spearmanr is not.
