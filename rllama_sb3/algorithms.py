@@ -181,6 +181,17 @@ def bootstraps_truncated(algorithm: AlgorithmConfig) -> bool:
     return bool(buffer.get("handle_timeout_termination", True))
 
 
+def sees_action_masks(algorithm: AlgorithmConfig) -> bool:
+    """Returns whether an algorithm chooses among the actions that the environment allows only.
+
+    Example:
+        >>> sees_action_masks(AlgorithmConfig(name="PPO"))
+        False
+    """
+    predict: Any = algorithm_class(algorithm.name).predict
+    return "action_masks" in inspect.signature(predict).parameters
+
+
 def replay_discount_factor(algorithm: AlgorithmConfig) -> float | None:
     """Returns the γ by which a replay buffer adds up rewards, or ``None`` where none does.
 

@@ -51,7 +51,7 @@ def load_model(model_file: Path, algorithm_name: str, venv: VecEnv) -> BaseAlgor
             statistics beside the model take the place of theirs.
 
     Raises:
-        ConfigError: The file holds no such model, or the statistics are missing.
+        ConfigError: The file holds no such model, or the statistics are missing or do not fit.
     """
     normalize = unwrap_vec_normalize(venv)
     if normalize is not None and normalize.norm_obs:
@@ -59,7 +59,11 @@ def load_model(model_file: Path, algorithm_name: str, venv: VecEnv) -> BaseAlgor
         if not statistics.is_file():
             rule = "must have the statistics of its observations beside it"
             raise ConfigError(Problem((), rule, str(model_file), f"{statistics} is missing."))
-        normalize.obs_rms = VecNormalize.load(str(statistics), normalize.venv).obs_rms
+        try:
+            normalize.obs_rms = VecNormalize.load(str(statistics), normalize.venv).obs_rms
+        except AssertionError as error:
+            rule = f"must have been trained on observations of the same shape ({error})"
+            raise ConfigError(Problem((), rule, str(model_file))) from error
     try:
         return algorithm_class(algorithm_name).load(model_file)
     except (ValueError, OSError, KeyError) as error:

@@ -63,7 +63,12 @@ class Agreement:
 def compute_agreements(
     reports: Sequence[ComponentReport], episodes: Episodes
 ) -> tuple[Agreement, ...]:
-    """Returns the agreement under the weights at the start, and at the end where they differ."""
+    """Returns the agreement under the weights at the start, and at the end where they differ.
+
+    There is none where nothing is shaped, or no episode has ended.
+    """
+    if not reports or not len(episodes):
+        return ()
     counted = [report for report in reports if report.effect in (Effect.TASK, Effect.CHANGES)]
     at_start = {report.name: report.initial_weight for report in counted}
     at_end = {report.name: report.final_weight for report in counted}

@@ -17,7 +17,7 @@ from typing import Any, Final
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from rllama_sb3.algorithms import bootstraps_truncated
+from rllama_sb3.algorithms import bootstraps_truncated, sees_action_masks
 from rllama_sb3.analysis.agreement import Agreement, agreement_findings, compute_agreements
 from rllama_sb3.analysis.comparison import AnyConfig, read_experiment
 from rllama_sb3.analysis.discounts import Discount, discount_findings, find_discounts
@@ -147,7 +147,7 @@ def check(
         *(found for episodes in rolled for found in _episode_findings(episodes, settings)),
         *(Finding("note", "env", text) for text in of_envs if text not in of_reward),
     ]
-    env_checks, found = _check_env(config, rolled)
+    env_checks, found = _check_env(config, rolled, settings)
     findings += found
     return CheckReport(
         components=tuple(components),
@@ -197,7 +197,9 @@ def _roll(
             acting, venv_of_model = _load(config, model, settings, stack)
         venv = build_rollout_env(config, settings)
         stack.callback(venv.close)
-        rolled = [roll_episodes(venv, random_policy(venv, settings.seed), "random", settings)]
+        masked = sees_action_masks(config.algorithm)
+        policy = random_policy(venv, settings.seed, masked=masked)
+        rolled = [roll_episodes(venv, policy, "random", settings)]
         if venv_of_model is not None and not rolled[0].failure:
             deterministic = config.evaluation.deterministic
             policy = trained_policy(acting, venv_of_model, deterministic=deterministic)
@@ -229,9 +231,7 @@ def _load(
 
 
 def _episode_findings(episodes: Episodes, settings: RollSettings) -> list[Finding]:
-    findings = []
-    if episodes.failure:
-        findings.append(Finding("problem", "reward_shaping", episodes.failure))
+    findings = [] if episodes.failure is None else [episodes.failure]
     if episodes.n_cut:
         text = (
             f"{episodes.n_cut} of {episodes.describe()} had not ended after "
@@ -243,12 +243,12 @@ def _episode_findings(episodes: Episodes, settings: RollSettings) -> list[Findin
 
 
 def _check_env(
-    config: ExperimentConfig, rolled: list[Episodes]
+    config: ExperimentConfig, rolled: list[Episodes], settings: RollSettings
 ) -> tuple[dict[str, Outcome], list[Finding]]:
     if any(episodes.failure for episodes in rolled):
         text = "check_env was left out, since episodes fail already."
         return dict.fromkeys(CHECKERS, "left out"), [Finding("note", "env", text)]
-    return check_environment(config)
+    return check_environment(config, settings.seed)
 
 
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

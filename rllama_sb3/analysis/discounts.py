@@ -110,7 +110,7 @@ def _of_replay(config: ExperimentConfig) -> Iterator[Discount]:
     gamma = replay_discount_factor(config.algorithm)
     if gamma is not None:
         where = "algorithm.params.replay_buffer_kwargs.gamma"
-        consequence = "Rewards are added up by another measure than the values that follow them."
+        consequence = "Its sums of rewards then do not fit the values that follow them."
         yield Discount("replay buffer", gamma, where, consequence)
 
 

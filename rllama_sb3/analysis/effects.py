@@ -19,6 +19,7 @@ import numpy as np
 
 from rllama_sb3.analysis.episodes import Episodes, ValueRange
 from rllama_sb3.analysis.findings import Finding
+from rllama_sb3.errors import ComponentError
 from rllama_sb3.rewards import EnvReward, PotentialShaping, RewardComponent, RewardShaper
 from rllama_sb3.rewards.schedules import WeightSchedule
 
@@ -157,10 +158,10 @@ def value_findings(report: ComponentReport, episodes: Sequence[Episodes]) -> lis
         episodes: Those that were rolled, of random actions first.
     """
     where = f"{_SECTION}.{report.name}"
-    values = [e.values[report.name] for e in episodes if report.name in e.values]
-    if report.effect is Effect.NOTHING or not values:
-        return []
-    silent = [e for e, v in zip(episodes, values, strict=False) if v.fired == 0.0]
+    if report.effect is Effect.NOTHING or any(e.failure for e in episodes):
+        return []  # nothing to be surprised at, or too little seen
+    values = [e.values[report.name] for e in episodes]
+    silent = [e for e, v in zip(episodes, values, strict=True) if v.fired == 0.0]
     if len(silent) == len(values):
         text = f"It never fired in {' or in '.join(e.describe() for e in silent)}."
         if len(episodes) == 1:
@@ -197,6 +198,8 @@ def _weights_over_training(schedule: WeightSchedule, last: int) -> tuple[list[fl
     for step in steps:
         try:
             weight = float(schedule(step))
+        except ComponentError as error:
+            return weights, f"It fails {error}."
         except Exception as error:
             # A schedule of the user's can raise anything; this is where that is found out.
             return weights, f"At global step {step:,} it raised {type(error).__name__}: {error}."

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from functools import partial
 from typing import Any, Final, Literal
 
 import gymnasium as gym
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from rllama_sb3.algorithms import bootstraps_truncated, discount_factor
+from rllama_sb3.algorithms import bootstraps_truncated, discount_factor, sees_action_masks
 from rllama_sb3.analysis.findings import Finding, collected_warnings
+from rllama_sb3.analysis.rollouts import fixed_randomness
 from rllama_sb3.config import ExperimentConfig
 from rllama_sb3.envs.factory import build_env
 from rllama_sb3.envs.wrapper import RewardShapingWrapper
@@ -21,35 +23,56 @@ from rllama_sb3.envs.wrapper import RewardShapingWrapper
 Env = gym.Env[Any, Any]
 Outcome = Literal["passed", "failed", "left out"]
 
-CHECKERS: Final = ("Gymnasium", "Stable-Baselines3")
-
+CHECKERS: Final[Mapping[str, Callable[[Env], None]]] = {
+    # Closing needs env.spec.make(), which wrappers that record no arguments do not have.
+    "Gymnasium": partial(gymnasium_check_env, skip_render_check=True, skip_close_check=True),
+    "Stable-Baselines3": partial(sb3_check_env, skip_render_check=True),
+}
 # Gymnasium advises to check an environment without wrappers; those are what is checked here.
 _KNOWN_ADVICE: Final = "is different from the unwrapped version"
 
 
-def check_environment(config: ExperimentConfig) -> tuple[dict[str, Outcome], list[Finding]]:
+def check_environment(
+    config: ExperimentConfig, seed: int
+) -> tuple[dict[str, Outcome], list[Finding]]:
     """Runs both checkers, without rendering, since nothing here renders.
 
     Args:
         config: A config that can be trained.
+        seed: Seeds the actions that the checkers try.
 
     Returns:
         For each checker what became of it, and a problem for each that failed, with what they
         advise as notes.
     """
-    outcomes: dict[str, Outcome] = dict.fromkeys(CHECKERS, "left out")
-    outcomes["Gymnasium"], findings = _run("Gymnasium", _check_by_gymnasium, config)
+    outcomes: dict[str, Outcome] = {}
+    findings: list[Finding] = []
+    excuses = _excuses(config)
+    for checker, run in CHECKERS.items():
+        if checker in excuses:
+            outcomes[checker] = "left out"
+            text = f"{checker}'s check_env was left out: {excuses[checker]}."
+            findings.append(Finding("note", "env", text))
+        else:
+            outcomes[checker], found = _run(checker, run, config, seed)
+            findings += found
+    return outcomes, findings
+
+
+def _excuses(config: ExperimentConfig) -> dict[str, str]:
+    """Returns for checkers that would fail without anything being wrong, why they would."""
     env = build_env(config.env)
-    computes_rewards = hasattr(env.unwrapped, "compute_reward")
+    is_masked = sees_action_masks(config.algorithm) and env.has_wrapper_attr("action_masks")
+    has_goals = hasattr(env.unwrapped, "compute_reward")
     env.close()
-    if computes_rewards and config.reward_shaping:
-        text = (
-            "Stable-Baselines3's check_env was left out: it wants the rewards of an environment "
-            "with goals to be those of compute_reward, which shaped ones are not."
+    if is_masked:
+        return dict.fromkeys(CHECKERS, "it tries actions that the masks of the env do not allow")
+    if has_goals and config.reward_shaping:
+        reason = (
+            "it wants rewards of a goal env to be its compute_reward's, which shaped ones are not"
         )
-        return outcomes, [*findings, Finding("note", "env", text)]
-    outcomes["Stable-Baselines3"], more = _run("Stable-Baselines3", _check_by_sb3, config)
-    return outcomes, [*findings, *more]
+        return {"Stable-Baselines3": reason}
+    return {}
 
 
 class ForgetfulShaping(RewardShapingWrapper[Any, Any]):
@@ -72,13 +95,18 @@ class ForgetfulShaping(RewardShapingWrapper[Any, Any]):
 
 
 def _run(
-    checker: str, check: Callable[[Env], None], config: ExperimentConfig
+    checker: str, check: Callable[[Env], None], config: ExperimentConfig, seed: int
 ) -> tuple[Outcome, list[Finding]]:
     findings = []
     with collected_warnings():
         # What building it warns of is not the checker's to say.
         env = _build(config)
-    with collected_warnings() as advice, redirect_stdout(io.StringIO()) as printed:
+    env.action_space.seed(seed)
+    with (
+        fixed_randomness(seed),
+        collected_warnings() as advice,
+        redirect_stdout(io.StringIO()) as printed,
+    ):
         try:
             check(env)
         except Exception as error:
@@ -96,6 +124,7 @@ def _run(
 
 def _build(config: ExperimentConfig) -> Env:
     env = build_env(config.env)
+    _freeze_statistics(env)
     components = config.to_dict()["reward_shaping"]
     if not components:
         return env
@@ -108,10 +137,9 @@ def _build(config: ExperimentConfig) -> Env:
     )
 
 
-def _check_by_gymnasium(env: Env) -> None:
-    # Closing needs env.spec.make(), which wrappers that record no arguments do not have.
-    gymnasium_check_env(env, skip_render_check=True, skip_close_check=True)
-
-
-def _check_by_sb3(env: Env) -> None:
-    sb3_check_env(env, skip_render_check=True)
+def _freeze_statistics(env: Env) -> None:
+    """Keeps NormalizeObservation and the like from learning, so that steps can be repeated."""
+    while isinstance(env, gym.Wrapper):
+        if hasattr(env, "update_running_mean"):
+            env.update_running_mean = False
+        env = env.env

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rllama_sb3.analysis.findings import Finding
+
 Actor = Literal["random", "trained"]
 
 
@@ -46,7 +48,7 @@ class Episodes:
         raw_sums: For each component its raw value summed over each episode.
         values: For each component its values over all steps; empty when there was no step.
         n_cut: Episodes that had not ended when they were cut.
-        failure: Why there are fewer episodes than wanted, as a sentence; empty when there are not.
+        failure: What ended the last episode before its end, as a problem, if anything did.
     """
 
     actor: Actor
@@ -55,7 +57,7 @@ class Episodes:
     raw_sums: Mapping[str, tuple[float, ...]]
     values: Mapping[str, ValueRange]
     n_cut: int
-    failure: str
+    failure: Finding | None
 
     def __len__(self) -> int:
         return len(self.env_returns)
@@ -121,7 +123,7 @@ class EpisodeRecord:
             self._sums.setdefault(name, []).append(sums["raw"])
         self._add_up_rows()
 
-    def to_episodes(self, actor: Actor, failure: str) -> Episodes:
+    def to_episodes(self, actor: Actor, failure: Finding | None) -> Episodes:
         """Returns all that was added; the arguments are as for :class:`Episodes`."""
         self._add_up_rows()
         return Episodes(

@@ -17,22 +17,26 @@ from rllama_sb3.callbacks.env_return import judged_as_trained
 Policy = Callable[[Any, NDArray[np.bool]], Any]
 
 
-def random_policy(venv: VecEnv, seed: int) -> Policy:
-    """Returns a policy of random actions; of those that are allowed, where there are masks."""
+def random_policy(venv: VecEnv, seed: int, *, masked: bool = False) -> Policy:
+    """Returns a policy of random actions.
+
+    Args:
+        venv: One environment.
+        seed: Seeds the actions.
+        masked: Whether to choose among the actions that the environment allows only, as far as
+            Gymnasium can: in spaces that are Discrete or MultiDiscrete.
+    """
     space = copy.deepcopy(venv.action_space)
     space.seed(seed)
-    is_masked = venv.has_attr("action_masks") and isinstance(
-        space, spaces.Discrete | spaces.MultiDiscrete
-    )
+    masked = masked and venv.has_attr("action_masks")
 
     def act(_: Any, __: NDArray[np.bool]) -> Any:
-        if not is_masked:
-            return np.array([space.sample()])
-        allowed = np.asarray(venv.env_method("action_masks")[0], dtype=np.int8)
-        if isinstance(space, spaces.MultiDiscrete):
-            parts = np.split(allowed, np.cumsum(space.nvec)[:-1])
-            return np.array([space.sample(mask=tuple(parts))])
-        return np.array([space.sample(mask=allowed)])
+        mask: Any = None
+        if masked and isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            mask = np.asarray(venv.env_method("action_masks")[0], dtype=np.int8)
+            if isinstance(space, spaces.MultiDiscrete):
+                mask = tuple(np.split(mask, np.cumsum(space.nvec)[:-1]))
+        return np.array([space.sample(mask=mask)])
 
     return act
 

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rllama_sb3.algorithms import bootstraps_truncated, discount_factor
 from rllama_sb3.analysis.episodes import Actor, EpisodeRecord, Episodes
+from rllama_sb3.analysis.findings import Finding
 from rllama_sb3.analysis.policies import Policy
 from rllama_sb3.config import EnvConfig, ExperimentConfig, NormalizeConfig
 from rllama_sb3.envs.factory import build_vec_env
@@ -116,20 +117,37 @@ def roll_episodes(venv: VecEnv, policy: Policy, actor: Actor, settings: RollSett
         settings: Which episodes.
     """
     record = EpisodeRecord()
-    with _seeded(settings.seed):
+    with fixed_randomness(settings.seed):
         venv.seed(settings.seed)
         try:
             for n_ended in _steps(venv, policy, record, settings.n_episodes):
                 if settings.on_episode is not None:
                     settings.on_episode(actor, n_ended)
         except _RollFailed as error:
-            where = f"In {actor} episode {len(record.lengths) + 1}"
-            return record.to_episodes(actor, f"{where}, {error}.")
-    return record.to_episodes(actor, "")
+            text = f"In {actor} episode {len(record.lengths) + 1}, {error}."
+            return record.to_episodes(actor, Finding("problem", error.where, text))
+    return record.to_episodes(actor, None)
+
+
+@contextmanager
+def fixed_randomness(seed: int) -> Iterator[None]:
+    """Seeds the random numbers of the process, and puts them back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        set_random_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 class _RollFailed(Exception):
-    """The environment or a component raised."""
+    """The environment or a component raised; ``where`` says in which section."""
+
+    def __init__(self, where: str, text: str) -> None:
+        super().__init__(text)
+        self.where = where
 
 
 def _steps(venv: VecEnv, policy: Policy, record: EpisodeRecord, n_episodes: int) -> Iterator[int]:
@@ -149,26 +167,12 @@ def _attempt(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except ComponentError as error:
-        raise _RollFailed(error) from error
+        raise _RollFailed("reward_shaping", str(error)) from error
     except Exception as error:
         # The report has to say so; what the user's environment raises can be anything.
-        raise _RollFailed(
-            f"the environment raised {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise _RollFailed("env", f"the environment raised {reason}") from error
 
 
 def _without_weight(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key != "weight_schedule"}
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seeds the random numbers of the process, and puts them back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        set_random_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
