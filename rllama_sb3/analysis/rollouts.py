@@ -111,14 +111,13 @@ def roll_episodes(venv: VecEnv, policy: Policy, actor: Actor, settings: RollSett
     from the random numbers of the process; those are afterwards as they were before.
 
     Args:
-        venv: As :func:`build_rollout_env` builds it.
+        venv: As :func:`build_rollout_env` builds it, seeded, for the same settings.
         policy: Who acts.
         actor: What to call it.
         settings: Which episodes.
     """
     record = EpisodeRecord()
     with fixed_randomness(settings.seed):
-        venv.seed(settings.seed)
         try:
             for n_ended in _steps(venv, policy, record, settings.n_episodes):
                 if settings.on_episode is not None:
