@@ -45,3 +45,22 @@ def test_the_best_model_of_a_study_is_found_by_its_names(tmp_path: Path) -> None
 def test_a_place_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must be a model, or a folder with model\.zip or"):
         find_model(tmp_path / "nothing")
+
+
+def test_a_model_without_normalised_observations_needs_no_statistics_of_them(
+    tmp_path: Path,
+) -> None:
+    config = parse_experiment(tiny_experiment(env={"normalize": {"obs": False, "reward": True}}))
+    train(config, out=tmp_path / "run")
+    venv = build_vec_env(config.env, n_envs=1, seed=0, training=False)
+    assert load_model(tmp_path / "run" / "model.zip", "PPO", venv).num_timesteps == 128
+    venv.close()
+
+
+def test_statistics_of_other_observations_are_refused(tmp_path: Path) -> None:
+    train(CONFIG, out=tmp_path / "run")
+    other = CONFIG.env.model_copy(update={"id": "Acrobot-v1"})
+    venv = build_vec_env(other, n_envs=1, seed=0, training=False)
+    with pytest.raises(ConfigError, match="trained on observations of the same shape"):
+        load_model(tmp_path / "run" / "model.zip", "PPO", venv)
+    venv.close()

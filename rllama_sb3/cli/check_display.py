@@ -62,12 +62,12 @@ class CheckDisplay:
 def show_report(console: Console, report: CheckReport) -> None:
     """Prints a report: tables, what agrees and what does not, findings, and the verdict."""
     if report.components:
-        console.print(render_components(report.components))
+        console.print(render_components(report.components), markup=False)
     for episodes in (report.random, report.trained):
         if episodes is None:
             continue
         if report.components and episodes.values:
-            console.print(render_values(report.components, episodes))
+            console.print(render_values(report.components, episodes), markup=False)
         else:
             say(console, describe_episodes(episodes))
         say(
@@ -134,6 +134,8 @@ def describe_effect(component: ComponentReport) -> str:
 def describe_episodes(episodes: Episodes) -> str:
     """Returns how many episodes there were, how long, and what they were worth."""
     text = f"Raw values in {episodes.describe()}"
+    if episodes.failure:
+        text += " and a part of one"
     if not len(episodes):
         return text
     low, high = min(episodes.env_returns), max(episodes.env_returns)
