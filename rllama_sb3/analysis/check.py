@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
@@ -40,6 +40,9 @@ from rllama_sb3.rewards import build_shaper
 from rllama_sb3.saved_model import find_model, load_model
 from rllama_sb3.seeding import evaluation_seed
 from rllama_sb3.training import check_runnable
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.type_aliases import PolicyPredictor
 
 _SEVERITIES: Final = ("problem", "warning", "note")
 # What the random numbers of NumPy's older kind can be seeded with.
@@ -81,7 +84,7 @@ def check(
     config: AnyConfig,
     *,
     n_episodes: int = 20,
-    model: Any = None,
+    model: PolicyPredictor | str | os.PathLike[str] | None = None,
     seed: int | None = None,
     max_episode_steps: int = 10_000,
     on_episode: Callable[[Actor, int], None] | None = None,

@@ -16,13 +16,14 @@ from gymnasium.wrappers import NormalizeReward
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, unwrap_vec_normalize
 
 from rllama_sb3.algorithms import bootstraps_truncated, discount_factor, replay_discount_factor
-from rllama_sb3.analysis.findings import Finding
+from rllama_sb3.analysis.findings import Finding, Severity
 from rllama_sb3.config import ExperimentConfig
 from rllama_sb3.envs.factory import build_vec_env
 from rllama_sb3.envs.wrapper import RewardShapingWrapper
 from rllama_sb3.rewards import PotentialShaping
+from rllama_sb3.rewards.component import get_component_factory
 
-_MAY_CHANGE_TASK: Final = "If it shapes by a potential, that changes the task. Use the same."
+_MAY_CHANGE_TASK: Final = "If that is a discount factor, it should be the same."
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,16 @@ class Discount:
         name: Whose it is.
         gamma: The discount factor.
         where: Dotted keys of the experiment that say it.
-        consequence: What follows where it is not the algorithm's, as a sentence.
-        is_harmless: Whether the task stays the same then.
+        severity: What it is where it differs from the algorithm's: a problem if the agent learns
+            another task then, a warning if it may.
+        consequence: What follows then, as a sentence.
     """
 
     name: str
     gamma: float
     where: str
+    severity: Severity = "problem"
     consequence: str = ""
-    is_harmless: bool = False
 
 
 def find_discounts(config: ExperimentConfig, model: Any = None) -> tuple[Discount, ...]:
@@ -71,7 +73,7 @@ def find_discounts(config: ExperimentConfig, model: Any = None) -> tuple[Discoun
     trained_with = getattr(model, "gamma", None)
     if _is_gamma(trained_with):
         consequence = "It was trained for another horizon than this experiment has."
-        found.append(Discount("trained model", trained_with, "model", consequence, True))
+        found.append(Discount("trained model", trained_with, "model", "warning", consequence))
     return tuple(found)
 
 
@@ -83,7 +85,7 @@ def discount_findings(config: ExperimentConfig, discounts: tuple[Discount, ...])
     own, *others = discounts
     findings = [
         Finding(
-            "warning" if other.is_harmless else "problem",
+            other.severity,
             other.where,
             f"γ of the {other.name} is {other.gamma:g}, but that of the {own.name} is "
             f"{own.gamma:g}. {other.consequence}",
@@ -111,14 +113,14 @@ def _of_replay(config: ExperimentConfig) -> Iterator[Discount]:
     if gamma is not None:
         where = "algorithm.params.replay_buffer_kwargs.gamma"
         consequence = "Its sums of rewards then do not fit the values that follow them."
-        yield Discount("replay buffer", gamma, where, consequence)
+        yield Discount("replay buffer", gamma, where, "problem", consequence)
 
 
 def _of_envs(venv: VecEnv, config: ExperimentConfig) -> Iterator[Discount]:
     normalize = unwrap_vec_normalize(venv)
-    scales_wrongly = "Rewards are scaled by another return than the agent's."
+    scaled = "Rewards are scaled by another return than the agent's."
     if normalize is not None and normalize.norm_reward:
-        yield Discount("VecNormalize", normalize.gamma, "env.normalize", scales_wrongly, True)
+        yield Discount("VecNormalize", normalize.gamma, "env.normalize", "warning", scaled)
     assert isinstance(venv.unwrapped, DummyVecEnv)
     env = venv.unwrapped.envs[0]
     while isinstance(env, gym.Wrapper):
@@ -126,9 +128,9 @@ def _of_envs(venv: VecEnv, config: ExperimentConfig) -> Iterator[Discount]:
         if isinstance(env, RewardShapingWrapper):
             yield from _of_shaper(env, config)
         elif isinstance(env, NormalizeReward):
-            yield Discount(name, env.gamma, "env.wrappers", scales_wrongly, True)
+            yield Discount(name, env.gamma, "env.wrappers", "warning", scaled)
         elif _is_gamma(gamma := getattr(env, "gamma", None)):
-            yield Discount(name, gamma, "env.wrappers", _MAY_CHANGE_TASK)
+            yield Discount(name, gamma, "env.wrappers", "warning", _MAY_CHANGE_TASK)
         env = env.env
 
 
@@ -138,16 +140,23 @@ def _of_shaper(env: RewardShapingWrapper[Any, Any], config: ExperimentConfig) ->
             # A file can have further shapers among the wrappers of its environment.
             where = f"reward_shaping.{name}" if name in config.reward_shaping else "env.wrappers"
             consequence = "A potential changes the task then."
-            yield Discount(f"potential {name!r}", env.shaper.gamma, where, consequence)
+            yield Discount(f"potential {name!r}", env.shaper.gamma, where, "problem", consequence)
 
 
 def _of_components(config: ExperimentConfig) -> Iterator[Discount]:
     for name, component in config.reward_shaping.items():
         gamma = component.params.get("gamma")
-        if _is_gamma(gamma):
-            where = f"reward_shaping.{name}.params.gamma"
-            yield Discount(f"component {name!r}", gamma, where, _MAY_CHANGE_TASK)
+        if not _is_gamma(gamma):
+            continue
+        where = f"reward_shaping.{name}.params.gamma"
+        factory = get_component_factory(component.class_)
+        if getattr(factory, "policy_invariant", False):
+            consequence = "It does not preserve the optimal policy then."
+            yield Discount(f"component {name!r}", gamma, where, "problem", consequence)
+        else:
+            # A parameter of that name may as well be the width of a kernel.
+            yield Discount(f"component {name!r}", gamma, where, "warning", _MAY_CHANGE_TASK)
 
 
 def _is_gamma(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

@@ -61,10 +61,11 @@ def check_environment(
 
 def _excuses(config: ExperimentConfig) -> dict[str, str]:
     """Returns for checkers that would fail without anything being wrong, why they would."""
-    env = build_env(config.env)
-    is_masked = sees_action_masks(config.algorithm) and env.has_wrapper_attr("action_masks")
-    has_goals = hasattr(env.unwrapped, "compute_reward")
-    env.close()
+    with collected_warnings():
+        env = build_env(config.env)
+        is_masked = sees_action_masks(config.algorithm) and env.has_wrapper_attr("action_masks")
+        has_goals = hasattr(env.unwrapped, "compute_reward")
+        env.close()
     if is_masked:
         return dict.fromkeys(CHECKERS, "it tries actions that the masks of the env do not allow")
     if has_goals and config.reward_shaping:
@@ -99,7 +100,7 @@ def _run(
 ) -> tuple[Outcome, list[Finding]]:
     findings = []
     with collected_warnings():
-        # What building it warns of is not the checker's to say.
+        # What building it warns of was told when episodes were rolled.
         env = _build(config)
     env.action_space.seed(seed)
     with (

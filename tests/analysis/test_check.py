@@ -106,8 +106,20 @@ def check_nan_late(transition: Any) -> float:
 
 
 @register_component
-def check_own_gamma(transition: Any, gamma: float = 0.9) -> float:
-    return gamma
+def check_kernel(transition: Any, gamma: float) -> float:
+    return math.exp(-gamma * float(transition.next_obs[0]) ** 2)
+
+
+@register_component
+class CheckOwnPotential(RewardComponent):
+    policy_invariant = True
+
+    def __init__(self, gamma: float) -> None:
+        self._gamma = gamma
+
+    def compute(self, transition: Any) -> float:
+        arrived = 0.0 if transition.terminated else float(transition.next_obs[0])
+        return self._gamma * arrived - float(transition.obs[0])
 
 
 @register_component
@@ -535,12 +547,20 @@ def test_everything_discounts_as_the_algorithm_does() -> None:
 
 def test_a_component_with_another_gamma_is_a_problem() -> None:
     where = "reward_shaping.own.params.gamma"
-    config = shaped(env=ENV, own={"class": "check_own_gamma", "params": {"gamma": 0.9}})
+    config = shaped(env=ENV, own={"class": "CheckOwnPotential", "params": {"gamma": 0.9}})
     report = quick(config)
     assert not report.ok
     text = "γ of the component 'own' is 0.9, but that of the algorithm PPO is 0.99."
     assert found(report, "problem", where, text)
     assert quick(config | with_gamma(0.9)).ok
+
+
+@pytest.mark.parametrize(("gamma", "warns"), [(0.5, True), (0.99, False), (5.0, False)])
+def test_a_parameter_that_may_be_another_gamma_is_a_warning(gamma: float, warns: bool) -> None:
+    report = quick(shaped(env=ENV, near={"class": "check_kernel", "params": {"gamma": gamma}}))
+    assert report.ok
+    where = "reward_shaping.near.params.gamma"
+    assert found(report, "warning", where, "If that is a discount factor") == warns
 
 
 def test_a_further_shaper_with_another_gamma_is_a_problem() -> None:
@@ -698,11 +718,11 @@ def test_goals_whose_rewards_are_shaped_are_left_out_of_one_checker() -> None:
     assert report.env_checks == {"Gymnasium": "passed", "Stable-Baselines3": "left out"}
 
 
-def test_warnings_become_notes_and_are_not_shown(recwarn: pytest.WarningsRecorder) -> None:
-    with warnings.catch_warnings():
+def test_warnings_become_notes_and_are_not_shown() -> None:
+    with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         report = quick(shaped(env=ENV, loud={"class": "check_warns"}))
-    assert not recwarn.list
+    assert shown == []
     # Of messages that differ in numbers only, one is enough.
     assert sum("look at action" in finding.text for finding in report.findings) == 1
     assert found(report, "note", "env", "A Box observation space minimum value is -infinity.")
@@ -710,7 +730,7 @@ def test_warnings_become_notes_and_are_not_shown(recwarn: pytest.WarningsRecorde
 
 
 def test_findings_come_problems_first_and_print_as_sentences() -> None:
-    own = {"class": "check_own_gamma", "params": {"gamma": 0.9}}
+    own = {"class": "CheckOwnPotential", "params": {"gamma": 0.9}}
     report = quick(shaped(env=ENV, off=bonus("1", initial_weight=0.0), own=own))
     severities = [finding.severity for finding in report.findings]
     assert list(dict.fromkeys(severities)) == ["problem", "warning", "note"]

@@ -18,11 +18,17 @@ from rllama_sb3.training import train
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 OWN_COMPONENTS = """
-from rllama_sb3 import register_component
+from rllama_sb3 import RewardComponent, register_component
 
 @register_component
-def cli_check_gamma(transition, gamma: float = 0.9):
-    return gamma
+class CliCheckPotential(RewardComponent):
+    policy_invariant = True
+
+    def __init__(self, gamma: float):
+        self.gamma = gamma
+
+    def compute(self, transition):
+        return self.gamma * abs(transition.next_obs[0]) - abs(transition.obs[0])
 """
 
 
@@ -90,7 +96,9 @@ def test_a_real_problem_ends_with_1(file: Path) -> None:
 def test_components_of_ones_own_are_imported_and_overrides_apply(file: Path) -> None:
     Path("cli_check_rewards.py").write_text(OWN_COMPONENTS)
     write(
-        file, env={"class": "EnvReward"}, own={"class": "cli_check_gamma", "params": {"gamma": 0.9}}
+        file,
+        env={"class": "EnvReward"},
+        own={"class": "CliCheckPotential", "params": {"gamma": 0.9}},
     )
     options = ("--episodes", "2", "--import", "cli_check_rewards")
     result = run("check", "experiment.yaml", *options)
