@@ -205,9 +205,10 @@ def replay_discount_factor(algorithm: AlgorithmConfig) -> float | None:
     params = algorithm.params
     buffer = params.get("replay_buffer_class")
     if isinstance(buffer, type):
-        given = params.get("replay_buffer_kwargs") or {}
-        parameter = inspect.signature(buffer).parameters.get("gamma")
-        gamma = given.get("gamma", None if parameter is None else parameter.default)
+        # A subclass may pass it on among its **kwargs.
+        named = (inspect.signature(c).parameters.get("gamma") for c in buffer.__mro__)
+        default = next((parameter.default for parameter in named if parameter), None)
+        gamma = (params.get("replay_buffer_kwargs") or {}).get("gamma", default)
         return float(gamma) if isinstance(gamma, int | float) else None
     is_off_policy = issubclass(algorithm_class(algorithm.name), OffPolicyAlgorithm)
     adds_up = is_off_policy and params.get("n_steps", 1) > 1

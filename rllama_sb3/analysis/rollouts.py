@@ -24,7 +24,7 @@ from rllama_sb3.analysis.episodes import Actor, EpisodeRecord, Episodes
 from rllama_sb3.analysis.findings import Finding
 from rllama_sb3.analysis.policies import Policy
 from rllama_sb3.config import EnvConfig, ExperimentConfig, NormalizeConfig
-from rllama_sb3.envs.factory import build_vec_env
+from rllama_sb3.envs.factory import build_vec_env, choose_shaping
 from rllama_sb3.errors import ComponentError
 
 # The environment's own reward, where an experiment shapes nothing.
@@ -96,6 +96,7 @@ def build_rollout_env(
         env,
         n_envs=1,
         seed=settings.seed,
+        shaping=choose_shaping(config.env, components),
         reward_shaping={name: _without_weight(entry) for name, entry in components.items()},
         gamma=discount_factor(config.algorithm),
         bootstrap_truncated=bootstraps_truncated(config.algorithm),
@@ -132,7 +133,10 @@ def roll_episodes(venv: VecEnv, policy: Policy, actor: Actor, settings: RollSett
 def fixed_randomness(seed: int) -> Iterator[None]:
     """Seeds the random numbers of the process, and puts them back afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
+    # To ask a device that nobody uses would start it.
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if in_use else ()
+    with torch.random.fork_rng(devices):
         set_random_seed(seed)
         try:
             yield

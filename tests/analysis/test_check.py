@@ -23,6 +23,7 @@ from rllama_sb3 import CheckReport, ConfigError, check, load_config, register_co
 from rllama_sb3.analysis.check import Finding
 from rllama_sb3.analysis.policies import random_policy
 from rllama_sb3.rewards import RewardComponent, register_schedule
+from rllama_sb3.rewards.vectorized import VectorizedComponent
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 ENV = {"class": "EnvReward"}
@@ -126,6 +127,15 @@ class CheckOwnPotential(RewardComponent):
 def check_warns(transition: Any) -> float:
     warnings.warn(f"look at action {transition.action}", UserWarning, stacklevel=1)
     return 1.0
+
+
+@register_component
+class CheckBrokenBatch(VectorizedComponent):
+    def compute(self, transition: Any) -> float:
+        return 1.0
+
+    def compute_batch(self, batch: Any) -> Any:
+        return batch.next_obs[:, 99]
 
 
 @register_component
@@ -655,6 +665,26 @@ def test_what_only_a_trained_model_reaches_can_fail_as_well() -> None:
     report = quick(config, model=Always(1))
     text = "In trained episode 1, at global step 21, component 'bad' failed"
     assert found(report, "problem", "reward_shaping", text)
+
+
+def test_components_are_evaluated_as_in_the_training() -> None:
+    config = shaped(env=ENV, batch={"class": "CheckBrokenBatch"})
+    assert quick(config).ok
+    config["env"] = config["env"] | {"n_envs": 16}
+    report = quick(config)
+    assert not report.ok
+    assert found(report, "problem", "reward_shaping", "component 'batch' failed: IndexError")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_values_are_the_same_wherever_rewards_are_computed(path: Path) -> None:
+    by_wrapper, by_twin = (
+        quick(load_config(path, overrides=[f"env.shaping={shaping}"]), 2).random
+        for shaping in ("wrapper", "vec")
+    )
+    assert by_wrapper.lengths == by_twin.lengths
+    for name, values in by_wrapper.values.items():
+        assert vars(by_twin.values[name]) == pytest.approx(vars(values), rel=1e-5, abs=1e-7)
 
 
 def test_a_schedule_that_breaks_in_the_middle_of_the_training_is_a_problem() -> None:
