@@ -73,7 +73,9 @@ def compute_agreements(
     at_start = {report.name: report.initial_weight for report in counted}
     at_end = {report.name: report.final_weight for report in counted}
     moments: list[tuple[Literal["start", "end"], dict[str, float]]] = [("start", at_start)]
-    if at_end != at_start and all(map(isfinite, at_end.values())):
+    has_end = at_end != at_start and all(map(isfinite, at_end.values()))
+    # What is the same in all episodes agrees with no weights.
+    if has_end and has_order(episodes.env_returns):
         moments.append(("end", at_end))
     return tuple(_agreement(episodes, moment, weights) for moment, weights in moments)
 

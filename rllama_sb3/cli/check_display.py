@@ -66,6 +66,7 @@ def show_report(console: Console, report: CheckReport) -> None:
     for episodes in (report.random, report.trained):
         if episodes is None:
             continue
+        say(console, "")
         if report.components and episodes.values:
             console.print(render_values(report.components, episodes), markup=False)
         else:
@@ -83,8 +84,8 @@ def render_components(components: Sequence[ComponentReport]) -> Table:
     table = Table(title="Reward", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("component", overflow="fold")
     table.add_column("class", overflow="fold")
-    for heading in ("weight now", "at the end", "settles at step"):
-        table.add_column(heading, justify="right")
+    for heading in ("weight", "at end", "settles"):
+        table.add_column(heading, justify="right", overflow="fold")
     table.add_column("what it does", overflow="fold")
     for component in components:
         table.add_row(
@@ -103,9 +104,9 @@ def render_values(components: Sequence[ComponentReport], episodes: Episodes) -> 
     title = describe_episodes(episodes)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("component", overflow="fold")
-    for heading in ("least", "mean", "greatest", "fires on", "share of return now", "at the end"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    for heading in ("min", "mean", "max", "fires", "share", "at end"):
+        table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("", overflow="fold")
     for component in components:
         values: ComponentValues | None = getattr(component, episodes.actor)
         if values is None:
@@ -174,11 +175,11 @@ def format_share(share: float) -> str:
 def describe_agreement(agreement: Agreement) -> str:
     """Returns the rank correlation of the returns as a sentence, or why there is none."""
     text = (
-        "Rank correlation of shaped return, potentials left out, and env return, weights at the "
+        "Rank correlation of shaped return (without potentials) and env return, weights at the "
         f"{agreement.moment}: "
     )
     if agreement.reason:
-        return f"{text}none ({agreement.reason})"
+        return f"{text}none, {agreement.reason}"
     return f"{text}{agreement.value:.2f}" + (" (they disagree)" if agreement.disagrees else "")
 
 
