@@ -13,6 +13,7 @@ import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.her import HerReplayBuffer
@@ -178,6 +179,40 @@ def bootstraps_truncated(algorithm: AlgorithmConfig) -> bool:
     """
     buffer = algorithm.params.get("replay_buffer_kwargs") or {}
     return bool(buffer.get("handle_timeout_termination", True))
+
+
+def sees_action_masks(algorithm: AlgorithmConfig) -> bool:
+    """Returns whether an algorithm chooses among the actions that the environment allows only.
+
+    Example:
+        >>> sees_action_masks(AlgorithmConfig(name="PPO"))
+        False
+    """
+    predict: Any = algorithm_class(algorithm.name).predict
+    return "action_masks" in inspect.signature(predict).parameters
+
+
+def replay_discount_factor(algorithm: AlgorithmConfig) -> float | None:
+    """Returns the γ by which a replay buffer adds up rewards, or ``None`` where none does.
+
+    Stable-Baselines3 hands its own to the buffer of n-step returns that it chooses; one that is
+    chosen by ``replay_buffer_class`` has what ``replay_buffer_kwargs`` gives, or a default.
+
+    Example:
+        >>> replay_discount_factor(AlgorithmConfig(name="DQN", params={"n_steps": 3}))
+        0.99
+    """
+    params = algorithm.params
+    buffer = params.get("replay_buffer_class")
+    if isinstance(buffer, type):
+        # A subclass may pass it on among its **kwargs.
+        named = (inspect.signature(c).parameters.get("gamma") for c in buffer.__mro__)
+        default = next((parameter.default for parameter in named if parameter), None)
+        gamma = (params.get("replay_buffer_kwargs") or {}).get("gamma", default)
+        return float(gamma) if isinstance(gamma, int | float) else None
+    is_off_policy = issubclass(algorithm_class(algorithm.name), OffPolicyAlgorithm)
+    adds_up = is_off_policy and params.get("n_steps", 1) > 1
+    return discount_factor(algorithm) if adds_up else None
 
 
 def build_algorithm(
