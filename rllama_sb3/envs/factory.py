@@ -154,7 +154,7 @@ def choose_shaping(env: EnvConfig, reward_shaping: Mapping[str, Any]) -> Literal
         return env.shaping
     classes = [get_component_factory(entry["class"]) for entry in reward_shaping.values()]
     together = all(
-        isinstance(cls, type) and issubclass(cls, VectorizedComponent | PotentialShaping)
+        cls is PotentialShaping or (isinstance(cls, type) and issubclass(cls, VectorizedComponent))
         for cls in classes
     )
     many = env.vec_env == "dummy" and env.n_envs >= _MANY_ENVS
