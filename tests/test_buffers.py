@@ -53,7 +53,8 @@ class History:
 
     def rewards(self, weights: dict[str, float]) -> NDArray[np.float64]:
         """What the steps would have been paid at these weights, shape (n_steps, n_envs)."""
-        return self.raw @ np.array([weights[name] for name in NAMES])
+        rewards: NDArray[np.float64] = self.raw @ np.array([weights[name] for name in NAMES])
+        return rewards
 
     def obs(self, step: int) -> NDArray[np.float32]:
         return np.array([[PER_ENV * env + step] for env in range(self.n_envs)], np.float32)
@@ -178,7 +179,7 @@ def normalization(clip_reward: float) -> VecNormalize:
         norm_obs=False,
         clip_reward=clip_reward,
     )
-    venv.ret_rms.var = np.float64(25.0)
+    venv.ret_rms.var = np.array(25.0)
     return venv
 
 
@@ -283,7 +284,7 @@ def test_potentials_of_an_episode_telescope_under_one_weight(
 ) -> None:
     first, *others = states
     steps = [Step(float(state)) for state in others[:-1]]
-    steps.append(Step(float(others[-1]), **{ending: True}))  # type: ignore[arg-type]
+    steps.append(Step(float(others[-1]), **{ending: True}))
     schedule = FADES_AT_ONCE | {"initial_weight": 3.0, "end_step": 4}
     env = RewardShapingWrapper(
         Scripted([(float(first), steps)]),
