@@ -30,7 +30,7 @@ from rllama_sb3.rewards.signature import (
 # Parts of pydantic's messages, as this package words them.
 _WORDINGS: Final = {
     r"^Value error, ": "",
-    r"^Cannot check `\w+` when validating from json.*": "must be an object of Python",
+    r"^Cannot check `\w+` when validating from json.*": "must be a Python object",
     r"^Input should be ": "must be ",
     r"^\w+ should (have|match)": r"must \1",
     r" after validation, not \d+$": "",
