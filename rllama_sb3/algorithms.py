@@ -12,12 +12,14 @@ import gymnasium as gym
 import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.her import HerReplayBuffer
 
+from rllama_sb3.buffers import can_relabel
 from rllama_sb3.config.models import AlgorithmConfig
 from rllama_sb3.errors import ConfigError, MissingExtraError, Path, Problem, did_you_mean
 from rllama_sb3.rewards.parameters import parse_parameters
@@ -144,18 +146,45 @@ def check_algorithm_fits(
     return [Problem(("algorithm",), f"must be accepted by {algorithm.name} ({reason})")]
 
 
-def check_algorithm_sees_reward(algorithm: AlgorithmConfig) -> list[Problem]:
-    """Returns why an algorithm would learn from another reward than the shaped one."""
+def check_algorithm_sees_reward(
+    algorithm: AlgorithmConfig, *, weights_move: bool = False
+) -> list[Problem]:
+    """Returns why an algorithm would learn from another reward than the shaped one.
+
+    Args:
+        algorithm: A checked one.
+        weights_move: Whether the weight of a component changes over time.
+    """
     if algorithm.name == "ARS":
         rule = "must learn from each step's reward when there is a reward_shaping"
         remedy = "ARS reads whole episodes from Monitor, which records the env return."
         return [Problem(("algorithm", "name"), rule, "ARS", remedy)]
     buffer = algorithm.params.get("replay_buffer_class")
-    if isinstance(buffer, type) and issubclass(buffer, HerReplayBuffer):
+    if not (isinstance(buffer, type) and issubclass(buffer, ReplayBuffer)):
+        return []
+    path: Path = (*_PARAMS, "replay_buffer_class")
+    if issubclass(buffer, HerReplayBuffer):
         rule = "must store the rewards it is given when there is a reward_shaping"
         remedy = "HerReplayBuffer computes rewards anew, without the shaping."
-        return [Problem((*_PARAMS, "replay_buffer_class"), rule, buffer.__name__, remedy)]
+        return [Problem(path, rule, buffer.__name__, remedy)]
+    if weights_move and not can_relabel(buffer):
+        rule = "must weight stored rewards anew when a weight_schedule moves"
+        remedy = "Leave it out, or use a RelabelingReplayBuffer."
+        return [Problem(path, rule, buffer.__name__, remedy)]
+    if issubclass(buffer, NStepReplayBuffer):
+        return _check_n_step_gamma(algorithm)
     return []
+
+
+def _check_n_step_gamma(algorithm: AlgorithmConfig) -> list[Problem]:
+    kwargs = algorithm.params.get("replay_buffer_kwargs") or {}
+    default = inspect.signature(NStepReplayBuffer).parameters["gamma"].default
+    gamma, own = kwargs.get("gamma", default), discount_factor(algorithm)
+    if gamma == own:
+        return []
+    rule = f"must be the algorithm's own, {own!r}"
+    remedy = "Leave the class out, and set n_steps instead: its buffer gets the same gamma."
+    return [Problem((*_PARAMS, "replay_buffer_kwargs", "gamma"), rule, gamma, remedy)]
 
 
 def discount_factor(algorithm: AlgorithmConfig) -> float | None:
@@ -239,7 +268,7 @@ def build_algorithm(
         raise ConfigError(*problems)
     try:
         model = _construct(algorithm, venv, seed=seed)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
         rule = f"must be accepted by {algorithm.name} ({_one_line(error)})"
         raise ConfigError(Problem(_PARAMS, rule, algorithm.params)) from error
     if tensorboard_log is not None:

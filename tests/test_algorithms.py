@@ -243,6 +243,27 @@ def test_what_only_the_networks_find_is_an_error_of_the_config() -> None:
         build_algorithm(config, make_vec_env("CartPole-v1"), seed=0)
 
 
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({}, "optimize_memory_usage = True and handle_timeout_termination = True"),
+        (
+            {"replay_buffer_kwargs": {"handle_timeout_termination": False}, "n_steps": 3},
+            "NStepReplayBuffer doesn't support optimize_memory_usage=True",
+        ),
+    ],
+)
+def test_what_only_the_replay_buffer_finds_is_an_error_of_the_config(
+    params: dict[str, Any], reason: str
+) -> None:
+    params = {"optimize_memory_usage": True, "buffer_size": 100, **params}
+    config = AlgorithmConfig(name="DQN", params=params)
+    with pytest.raises(
+        ConfigError, match=rf"algorithm\.params: must be accepted by DQN .*{reason}"
+    ):
+        build_algorithm(config, make_vec_env("CartPole-v1"), seed=0)
+
+
 def test_a_warning_of_the_algorithm_reaches_the_user() -> None:
     config = AlgorithmConfig(name="PPO", params={"n_steps": 10, "batch_size": 8})
     with pytest.warns(UserWarning, match="truncated mini-batch"):

@@ -10,7 +10,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rllama_sb3.buffers import RelabelingBuffer, relabeling
 from rllama_sb3.callbacks.hacking_watch import HackingWatch
-from rllama_sb3.callbacks.learner import check_discounting, describe_learner
+from rllama_sb3.callbacks.learner import check_continuation, check_discounting, describe_learner
 from rllama_sb3.envs.shaped_envs import begin_training
 from rllama_sb3.rewards.weights import RewardDescription
 
@@ -75,6 +75,7 @@ class RewardShapingCallback(BaseCallback):
         learner = describe_learner(self.model)
         self._description = begin_training(self.training_env, self.num_timesteps, learner)
         check_discounting(self.model, self._description)
+        check_continuation(self.model, self._description)
         buffer = getattr(self.model, "replay_buffer", None)
         if buffer is not None and not self._description.is_constant:
             cast(OffPolicyAlgorithm, self.model).replay_buffer = relabeling(buffer)
@@ -108,6 +109,11 @@ class RewardShapingCallback(BaseCallback):
         if not self._description.is_constant:
             self._set_weights_of_buffer()
         return True
+
+    def _on_training_end(self) -> None:
+        buffer = getattr(self.model, "replay_buffer", None)
+        if isinstance(buffer, RelabelingBuffer) and not self._description.is_constant:
+            buffer.await_weights()
 
     def _set_weights_of_buffer(self) -> None:
         buffer = getattr(self.model, "replay_buffer", None)
