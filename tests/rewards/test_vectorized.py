@@ -191,9 +191,9 @@ def test_labels_have_no_size_but_differ(kind: Any) -> None:
 
 def test_a_change_of_small_floats_is_computed_in_double_precision() -> None:
     composer, values = BatchComposer({"it": ActionRatePenalty()}, 1), np.zeros((1, 1))
-    for action in (np.float16(1000.5), np.float16(-1000.5)):
+    for action in (np.float16(1000.5), np.float16(0.25)):
         composer.evaluate(batch_of(np.zeros(1), action=np.array([[action]])), values)
-    assert values[0, 0] == -(2001.0**2)
+    assert values[0, 0] == -(1000.25**2)
 
 
 def test_action_rate_forgets_in_the_environments_whose_episode_began() -> None:
