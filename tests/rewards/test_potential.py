@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fork import GAMMA, LEFT, POTENTIALS, RIGHT, Fork
+from fork import GAMMA, LEFT, POTENTIALS, RIGHT, S0, Fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Scripted, Step
