@@ -26,7 +26,7 @@ from rllama_sb3 import (
 from rllama_sb3.config import EnvConfig, parse_experiment
 from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config, choose_shaping
 from rllama_sb3.envs.shaped_envs import begin_training
-from rllama_sb3.rewards import PotentialShaping, Transition, register_component
+from rllama_sb3.rewards import EnvReward, PotentialShaping, Transition, register_component
 from rllama_sb3.rewards.schedules import register_schedule
 from rllama_sb3.rewards.weights import Learner
 
@@ -190,6 +190,12 @@ def factory_function(transition: Transition) -> float:
 
 
 @register_component
+class FactoryOwnWay(EnvReward):
+    def compute(self, transition: Transition) -> float:
+        return 2.0 * transition.env_reward
+
+
+@register_component
 class FactoryPotential(PotentialShaping):
     def reset(self, obs: Any, info: Any) -> None:
         """Does something of its own, for one environment."""
@@ -205,6 +211,7 @@ class FactoryPotential(PotentialShaping):
         ({"n_envs": 8}, ["FactoryScalar"], "wrapper"),
         ({"n_envs": 8}, ["factory_function"], "wrapper"),
         ({"n_envs": 8}, ["FactoryPotential"], "wrapper"),
+        ({"n_envs": 8}, ["FactoryOwnWay"], "wrapper"),
         ({"n_envs": 8, "shaping": "wrapper"}, [], "wrapper"),
         ({"n_envs": 1, "shaping": "vec"}, [], "vec"),
         ({"n_envs": 1, "shaping": "vec", "vec_env": "subproc"}, ["factory_function"], "vec"),

@@ -333,6 +333,37 @@ class Given(VectorizedComponent):
         return self.values
 
 
+class TwiceTheReward(EnvReward):
+    def compute(self, transition: Transition) -> float:
+        return 2.0 * super().compute(transition)
+
+
+class Remembering(EnvReward):
+    def reset(self, obs: Any, info: Mapping[str, Any]) -> None:
+        self.start = float(obs[0])
+
+    def compute(self, transition: Transition) -> float:
+        return self.start
+
+    def compute_batch(self, batch: TransitionBatch) -> Any:
+        raise AssertionError("nobody told it where episodes begin")
+
+
+class Thrice(TwiceTheReward):
+    def compute_batch(self, batch: TransitionBatch) -> Any:
+        return 3.0 * batch.env_reward
+
+
+def test_what_a_subclass_says_anew_of_one_environment_holds_for_many() -> None:
+    batch = batch_of(np.zeros((2, 1)), reward=[1, 2])
+    assert evaluate(TwiceTheReward(), batch) == [2.0, 4.0]
+    assert evaluate(Thrice(), batch) == [3.0, 6.0]
+    composer, values = BatchComposer({"it": Remembering()}, 2), np.zeros((1, 2))
+    composer.reset(np.arange(2), np.array([[5.0], [6.0]]), [{}, {}])
+    composer.evaluate(batch, values)
+    assert values[0].tolist() == [5.0, 6.0]
+
+
 @pytest.mark.parametrize("values", [np.array([1, 0]), np.array([True, False]), np.float32([1, 0])])
 def test_a_vectorised_component_may_give_any_type_of_numbers(values: Any) -> None:
     assert evaluate(Given(values), batch_of(np.zeros(2))) == [1.0, 0.0]
