@@ -177,9 +177,7 @@ def check_algorithm_sees_reward(
 
 
 def _check_n_step_gamma(algorithm: AlgorithmConfig) -> list[Problem]:
-    kwargs = algorithm.params.get("replay_buffer_kwargs") or {}
-    default = inspect.signature(NStepReplayBuffer).parameters["gamma"].default
-    gamma, own = kwargs.get("gamma", default), discount_factor(algorithm)
+    gamma, own = replay_discount_factor(algorithm), discount_factor(algorithm)
     if gamma == own:
         return []
     rule = f"must be the algorithm's own, {own!r}"
