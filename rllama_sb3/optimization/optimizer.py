@@ -30,7 +30,12 @@ from rllama_sb3.optimization.pruners import build_pruner, check_pruner
 from rllama_sb3.optimization.reach import check_reach
 from rllama_sb3.optimization.results import ResultsFolder
 from rllama_sb3.optimization.samplers import build_sampler, check_sampler
-from rllama_sb3.optimization.search_space import SECTION, build_search_space, check_search_space
+from rllama_sb3.optimization.search_space import (
+    SECTION,
+    SearchSpace,
+    build_search_space,
+    check_search_space,
+)
 from rllama_sb3.optimization.storage import open_storage
 from rllama_sb3.optimization.study import (
     BASE_ORIGIN,
@@ -144,18 +149,7 @@ class BayesianRewardOptimizer:
         self.search_space = build_search_space(space, base, where=where)
         self._sampler = tuning.sampler if sampler is None else sampler
         self._pruner = tuning.pruner if pruner is None else pruner
-        if config is None:
-            problems += check_sampler(self._sampler, self.search_space)
-            problems += check_pruner(self._pruner)
-        else:
-            problems += check_reach(self.search_space, config)
-            problems += check_tuning(
-                tuning,
-                config.evaluation.n_evaluations,
-                self.search_space,
-                sampler=self._sampler,
-                pruner=self._pruner,
-            )
+        problems += _check_search(self.search_space, config, self._sampler, self._pruner)
         if problems:
             raise ConfigError(*problems)
         self.study: Study | None = None
@@ -374,6 +368,22 @@ def _check_arguments(
     if study_name is not None and not (isinstance(study_name, str) and study_name):
         problems.append(Problem(("study_name",), "must be text", study_name))
     return problems
+
+
+def _check_search(
+    space: SearchSpace,
+    config: ExperimentConfig | None,
+    sampler: Named | BaseSampler,
+    pruner: Named | BasePruner,
+) -> list[Problem]:
+    """Returns why a space cannot be searched in this way."""
+    if config is None:
+        return [*check_sampler(sampler, space), *check_pruner(pruner)]
+    n_evaluations = config.evaluation.n_evaluations
+    return [
+        *check_reach(space, config),
+        *check_tuning(config.tuning, n_evaluations, space, sampler=sampler, pruner=pruner),
+    ]
 
 
 @contextmanager
