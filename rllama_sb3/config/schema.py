@@ -31,7 +31,15 @@ _SEARCH_LEAF: Final = {
             "enum": ["one_minus"],
             "description": "Applied to what is proposed: one_minus searches gamma near 1.",
         },
+        "name": {"type": "string", "description": "Optuna's name; the dotted path by default."},
+        "when": {
+            "type": "object",
+            "minProperties": 1,
+            "description": "By dotted path the value, or list of values, that the config must have "
+            "there for this one to be in it.",
+        },
     },
+    "additionalProperties": False,
     "allOf": [
         {
             "if": {"properties": {"suggest": {"const": "categorical"}}},
@@ -121,7 +129,11 @@ def _add_search_space(definitions: dict[str, Any]) -> None:
         "additionalProperties": {
             "if": {"type": "object", "required": ["suggest"]},
             "then": {"$ref": "#/$defs/Suggestion"},
-            "else": {"$ref": "#/$defs/SearchSpace"},
+            "else": {
+                "if": {"type": "array"},
+                "then": {"items": {"$ref": "#/$defs/Suggestion"}},
+                "else": {"$ref": "#/$defs/SearchSpace"},
+            },
         },
     }
     space = definitions["TuningConfig"]["properties"]["search_space"]

@@ -82,7 +82,8 @@ class BayesianRewardOptimizer:
         training_callbacks: Stable-Baselines3 callbacks for each training of the built-in objective.
 
     Attributes:
-        base_config: The config as plain values, with all defaults of an experiment filled in.
+        base_config: The config as plain values, with all defaults of an experiment filled in, and
+            those of the parameters that are searched.
         study: Optuna's study, once :meth:`optimize` has opened it.
 
     Raises:
@@ -136,9 +137,9 @@ class BayesianRewardOptimizer:
             problems.append(Problem(where, "must name at least one value to search"))
         if problems:
             raise ConfigError(*problems)
-        self.base_config = base
         self.search_space = build_search_space(space, base, where=where)
-        problems += [] if config is None else check_reach(self.search_space, config)
+        self.base_config = merge_configs(base, self.search_space.defaults)
+        problems += [] if config is None else check_reach(self.search_space, self.base_config)
         if problems:
             raise ConfigError(*problems)
         self.study: Study | None = None
@@ -164,6 +165,9 @@ class BayesianRewardOptimizer:
     def best_params(self) -> dict[str, Any]:
         """The best trial's values, as a fragment of the config that merges into the base.
 
+        Where the search space has conditions, the base may have values that do not go with them;
+        :attr:`best_config` is without those.
+
         Parameters that an objective suggested by itself, outside of the search space, are in
         ``study.best_params`` only.
 
@@ -180,7 +184,7 @@ class BayesianRewardOptimizer:
         Raises:
             RllamaError: No trial has a value yet.
         """
-        return merge_configs(self.base_config, self.best_params)
+        return self.search_space.merge(self.base_config, self.best_params)
 
     def generate_trial_config(self, trial: BaseTrial) -> dict[str, Any]:
         """Returns the config of a trial: the base with what the trial suggests laid over it.
@@ -189,7 +193,7 @@ class BayesianRewardOptimizer:
             trial: A live trial, a past one, or an ``optuna.trial.FixedTrial``.
         """
         with _known_values_in_peace():
-            return merge_configs(self.base_config, self.search_space.suggest(trial))
+            return self.search_space.merge(self.base_config, self.search_space.suggest(trial))
 
     def optimize(self) -> tuple[dict[str, Any], float, Study]:
         """Runs the trials that the study still lacks; the first one is the base config.
@@ -280,7 +284,8 @@ class BayesianRewardOptimizer:
             raise
 
     def _config_of(self, trial: FrozenTrial) -> dict[str, Any]:
-        return merge_configs(self.base_config, self.search_space.replay(trial.params, trial.number))
+        fragment = self.search_space.replay(trial.params, trial.number)
+        return self.search_space.merge(self.base_config, fragment)
 
     def _best_trial(self) -> FrozenTrial:
         if self.study is None:
@@ -300,7 +305,13 @@ class BayesianRewardOptimizer:
     def _build_sampler(self, n_known: int) -> BaseSampler:
         if isinstance(self._sampler, BaseSampler):
             return self._sampler
-        return build_sampler(self._sampler, self._seed, n_trials=self.n_trials, n_known=n_known)
+        return build_sampler(
+            self._sampler,
+            self._seed,
+            n_trials=self.n_trials,
+            n_known=n_known,
+            conditional=self.search_space.is_conditional,
+        )
 
     def _build_pruner(self) -> BasePruner:
         if isinstance(self._pruner, BasePruner):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import optuna
@@ -22,6 +22,7 @@ def build_sampler(
     n_trials: int = 40,
     n_known: int = 0,
     worker: int = 0,
+    conditional: bool = False,
     path: Path = ("tuning", "sampler"),
 ) -> BaseSampler:
     """Builds one of Optuna's samplers by name.
@@ -43,6 +44,8 @@ def build_sampler(
         n_known: How many it has. A sampler that starts afresh would repeat its proposals after
             a resume; the seed is therefore mixed with this number.
         worker: Index of the process among those that share the study, mixed in likewise.
+        conditional: Whether trials differ in which parameters they have. TPE then models those
+            that go together jointly; ``gp`` models what all trials have, and draws the rest.
         path: Where the name stands in the config, for messages.
 
     Raises:
@@ -55,7 +58,7 @@ def build_sampler(
     n_startup_trials = max(2, min(_MOST_STARTUP_TRIALS, n_trials // 4))
     own = None if seed is None else _mix(seed, worker, n_known)
     if name == "tpe":
-        return TPESampler(seed=own, n_startup_trials=n_startup_trials)
+        return _build_tpe(conditional, seed=own, n_startup_trials=n_startup_trials)
     if name == "gp":
         return GPSampler(
             seed=own, n_startup_trials=n_startup_trials, warn_independent_sampling=False
@@ -76,6 +79,15 @@ def build_sampler(
         return RandomSampler(seed=own)
     rule = f"must be one of {', '.join(SAMPLERS)}"
     raise ConfigError(Problem(path, rule, name, _remedy(name)))
+
+
+def _build_tpe(conditional: bool, **arguments: Any) -> TPESampler:
+    if not conditional:
+        return TPESampler(**arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # In groups it models also what only some of the trials have.
+        return TPESampler(**arguments, multivariate=True, group=True)
 
 
 def _remedy(name: object) -> str:

@@ -4,6 +4,7 @@ import json
 
 from rllama_sb3.config.models import ExperimentConfig
 from rllama_sb3.config.schema import experiment_schema
+from rllama_sb3.optimization.leaf_config import LeafConfig
 
 GOAL = {
     "type": "object",
@@ -72,7 +73,9 @@ def test_a_search_space_nests_and_ends_in_suggestions() -> None:
     below = definitions["SearchSpace"]["additionalProperties"]
     assert below["if"]["required"] == ["suggest"]
     assert below["then"]["$ref"] == "#/$defs/Suggestion"
-    assert below["else"]["$ref"] == "#/$defs/SearchSpace"
+    assert below["else"]["then"]["items"]["$ref"] == "#/$defs/Suggestion"
+    assert below["else"]["else"]["$ref"] == "#/$defs/SearchSpace"
+    assert set(definitions["Suggestion"]["properties"]) == set(LeafConfig.model_fields)
     assert definitions["Suggestion"]["properties"]["suggest"]["enum"] == [
         "float",
         "int",
