@@ -49,6 +49,11 @@ _SEARCH_LEAF: Final = {
     ],
 }
 
+_STOCK: Final = {
+    "const": "default",
+    "description": "Search the stock space of the algorithm; leaves beside it replace stock ones.",
+}
+
 
 def experiment_schema(
     component_params: Mapping[str, Mapping[str, Any]] | None = None,
@@ -124,19 +129,17 @@ def _add_schedules(
 
 def _add_search_space(definitions: dict[str, Any]) -> None:
     definitions["Suggestion"] = merge_configs(_SEARCH_LEAF, {})
-    definitions["SearchSpace"] = {
-        "type": "object",
-        "additionalProperties": {
-            "if": {"type": "object", "required": ["suggest"]},
-            "then": {"$ref": "#/$defs/Suggestion"},
-            "else": {
-                "if": {"type": "array"},
-                "then": {"items": {"$ref": "#/$defs/Suggestion"}},
-                "else": {"$ref": "#/$defs/SearchSpace"},
-            },
+    entry = {
+        "if": {"type": "object", "required": ["suggest"]},
+        "then": {"$ref": "#/$defs/Suggestion"},
+        "else": {
+            "if": {"type": "array"},
+            "then": {"items": {"$ref": "#/$defs/Suggestion"}},
+            "else": {"$ref": "#/$defs/SearchSpace"},
         },
     }
+    below = {"type": "object", "additionalProperties": entry}
+    definitions["SearchSpace"] = below
+    definitions["AlgorithmSearchSpace"] = {**below, "properties": {"search_space": _STOCK}}
     space = definitions["TuningConfig"]["properties"]["search_space"]
-    space.pop("additionalProperties", None)
-    space.pop("type", None)
-    space["$ref"] = "#/$defs/SearchSpace"
+    space |= {**below, "properties": {"algorithm": {"$ref": "#/$defs/AlgorithmSearchSpace"}}}

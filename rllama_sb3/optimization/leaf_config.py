@@ -102,7 +102,8 @@ class LeafConfig(BaseModel):
             return Problem((), rule, value, "Search it as float.")
         if self.log and self.invert(value) <= 0:
             rule = "must be greater than 0 in the config too, where its logarithm is searched"
-            return Problem(("log",), rule, value, f"Write for example {self.low!r} there. {remedy}")
+            example = one_minus(self.low or 0.0) if self.transform else self.low
+            return Problem(("log",), rule, value, f"Write for example {example!r} there. {remedy}")
         return None
 
     def suggest_value(self, trial: BaseTrial, name: str) -> Any:

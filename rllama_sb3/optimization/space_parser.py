@@ -21,6 +21,7 @@ from rllama_sb3.optimization.dependencies import (
 )
 from rllama_sb3.optimization.leaf_config import LeafConfig
 from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf
+from rllama_sb3.optimization.stock_expansion import expand_stock
 
 _EXAMPLE: Final = "Write for example {suggest: float, low: 0.1, high: 10.0}."
 
@@ -48,6 +49,8 @@ class SpaceParser:
             rule = "must be a mapping that mirrors the config"
             self.problems.append(Problem((), rule, space, _EXAMPLE))
             return
+        space, problems = expand_stock(space, self.base)
+        self.problems += problems
         self._walk(space, ())
         self._check_names()
         self.problems += check_conditions(self.leaves, self.base, self._unsound)

@@ -69,7 +69,7 @@ def test_algorithm_names_are_offered_but_not_the_only_ones() -> None:
 def test_a_search_space_nests_and_ends_in_suggestions() -> None:
     definitions = experiment_schema()["$defs"]
     space = definitions["TuningConfig"]["properties"]["search_space"]
-    assert space["$ref"] == "#/$defs/SearchSpace"
+    assert space["additionalProperties"] == definitions["SearchSpace"]["additionalProperties"]
     below = definitions["SearchSpace"]["additionalProperties"]
     assert below["if"]["required"] == ["suggest"]
     assert below["then"]["$ref"] == "#/$defs/Suggestion"
@@ -81,6 +81,14 @@ def test_a_search_space_nests_and_ends_in_suggestions() -> None:
         "int",
         "categorical",
     ]
+
+
+def test_the_stock_space_of_an_algorithm_is_offered() -> None:
+    definitions = experiment_schema()["$defs"]
+    space = definitions["TuningConfig"]["properties"]["search_space"]
+    assert space["properties"]["algorithm"] == {"$ref": "#/$defs/AlgorithmSearchSpace"}
+    offered = definitions["AlgorithmSearchSpace"]["properties"]["search_space"]
+    assert offered["const"] == "default"
 
 
 def test_every_reference_leads_somewhere() -> None:
