@@ -23,6 +23,7 @@ from rllama_sb3.buffers import can_relabel
 from rllama_sb3.config.models import AlgorithmConfig
 from rllama_sb3.errors import ConfigError, MissingExtraError, Path, Problem, did_you_mean
 from rllama_sb3.rewards.parameters import parse_parameters
+from rllama_sb3.rewards.signature import Parameter, parameters_of
 
 CORE_ALGORITHMS: Final = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
 CONTRIB_ALGORITHMS: Final = ("ARS", "CrossQ", "MaskablePPO", "QRDQN", "RecurrentPPO", "TQC", "TRPO")
@@ -67,6 +68,20 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
         raise ConfigError(Problem(path, rule, name, remedy)) from error
     contributed: type[BaseAlgorithm] = getattr(sb3_contrib, name)
     return contributed
+
+
+def algorithm_parameters(name: str) -> dict[str, Parameter]:
+    """Returns what ``algorithm.params`` can hold for an algorithm, by key.
+
+    Raises:
+        ConfigError: As :func:`algorithm_class`.
+
+    Example:
+        >>> algorithm_parameters("PPO")["clip_range"].default
+        0.2
+    """
+    parameters = parameters_of(algorithm_class(name))
+    return {p.name: p for p in parameters if p.name not in _ELSEWHERE}
 
 
 def check_algorithm(algorithm: AlgorithmConfig) -> list[Problem]:

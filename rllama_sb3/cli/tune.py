@@ -174,9 +174,11 @@ def choose_candidates(
     from rllama_sb3.analysis.runs import run_key
     from rllama_sb3.config import parse_experiment
 
-    candidates = {BASE_NAME: experiment}
-    if experiment.reward_shaping:
-        candidates[UNSHAPED_NAME] = experiment.model_copy(update={"reward_shaping": {}})
+    # As the trials have it, with the defaults of what is searched.
+    base = parse_experiment(optimizer.base_config)
+    candidates = {BASE_NAME: base}
+    if base.reward_shaping:
+        candidates[UNSHAPED_NAME] = base.model_copy(update={"reward_shaping": {}})
     known = {run_key(config, 0) for config in candidates.values()}
     wanted = len(candidates) + experiment.tuning.n_top_configs
     for trial in _by_value(optimizer):

@@ -31,7 +31,15 @@ _SEARCH_LEAF: Final = {
             "enum": ["one_minus"],
             "description": "Applied to what is proposed: one_minus searches gamma near 1.",
         },
+        "name": {"type": "string", "description": "Optuna's name; the dotted path by default."},
+        "when": {
+            "type": "object",
+            "minProperties": 1,
+            "description": "By dotted path the value, or list of values, that the config must have "
+            "there for this one to be in it.",
+        },
     },
+    "additionalProperties": False,
     "allOf": [
         {
             "if": {"properties": {"suggest": {"const": "categorical"}}},
@@ -39,6 +47,11 @@ _SEARCH_LEAF: Final = {
             "else": {"required": ["low", "high"]},
         }
     ],
+}
+
+_STOCK: Final = {
+    "const": "default",
+    "description": "Search the stock space of the algorithm; leaves beside it replace stock ones.",
 }
 
 
@@ -152,15 +165,17 @@ def _add_named(entry: dict[str, Any], kinds: Mapping[str, Mapping[str, Any]]) ->
 
 def _add_search_space(definitions: dict[str, Any]) -> None:
     definitions["Suggestion"] = merge_configs(_SEARCH_LEAF, {})
-    definitions["SearchSpace"] = {
-        "type": "object",
-        "additionalProperties": {
-            "if": {"type": "object", "required": ["suggest"]},
-            "then": {"$ref": "#/$defs/Suggestion"},
+    entry = {
+        "if": {"type": "object", "required": ["suggest"]},
+        "then": {"$ref": "#/$defs/Suggestion"},
+        "else": {
+            "if": {"type": "array"},
+            "then": {"items": {"$ref": "#/$defs/Suggestion"}},
             "else": {"$ref": "#/$defs/SearchSpace"},
         },
     }
+    below = {"type": "object", "additionalProperties": entry}
+    definitions["SearchSpace"] = below
+    definitions["AlgorithmSearchSpace"] = {**below, "properties": {"search_space": _STOCK}}
     space = definitions["TuningConfig"]["properties"]["search_space"]
-    space.pop("additionalProperties", None)
-    space.pop("type", None)
-    space["$ref"] = "#/$defs/SearchSpace"
+    space |= {**below, "properties": {"algorithm": {"$ref": "#/$defs/AlgorithmSearchSpace"}}}

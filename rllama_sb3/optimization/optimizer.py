@@ -91,7 +91,8 @@ class BayesianRewardOptimizer:
         training_callbacks: Stable-Baselines3 callbacks for each training of the built-in objective.
 
     Attributes:
-        base_config: The config as plain values, with all defaults of an experiment filled in.
+        base_config: The config as plain values, with all defaults of an experiment filled in, and
+            those of the parameters that are searched.
         study: Optuna's study, once :meth:`optimize` has opened it.
 
     Raises:
@@ -145,11 +146,13 @@ class BayesianRewardOptimizer:
             problems.append(Problem(where, "must name at least one value to search"))
         if problems:
             raise ConfigError(*problems)
-        self.base_config = base
         self.search_space = build_search_space(space, base, where=where)
+        self.base_config = merge_configs(base, self.search_space.defaults)
         self._sampler = tuning.sampler if sampler is None else sampler
         self._pruner = tuning.pruner if pruner is None else pruner
-        problems += _check_search(self.search_space, config, self._sampler, self._pruner)
+        problems += _check_search(
+            self.search_space, self.base_config, config, self._sampler, self._pruner
+        )
         if problems:
             raise ConfigError(*problems)
         self.study: Study | None = None
@@ -172,6 +175,9 @@ class BayesianRewardOptimizer:
     def best_params(self) -> dict[str, Any]:
         """The best trial's values, as a fragment of the config that merges into the base.
 
+        Where the search space has conditions, the base may have values that do not go with them;
+        :attr:`best_config` is without those.
+
         Parameters that an objective suggested by itself, outside of the search space, are in
         ``study.best_params`` only.
 
@@ -188,7 +194,7 @@ class BayesianRewardOptimizer:
         Raises:
             RllamaError: No trial has a value yet.
         """
-        return merge_configs(self.base_config, self.best_params)
+        return self.search_space.merge(self.base_config, self.best_params)
 
     def generate_trial_config(self, trial: BaseTrial) -> dict[str, Any]:
         """Returns the config of a trial: the base with what the trial suggests laid over it.
@@ -197,7 +203,7 @@ class BayesianRewardOptimizer:
             trial: A live trial, a past one, or an ``optuna.trial.FixedTrial``.
         """
         with _known_values_in_peace():
-            return merge_configs(self.base_config, self.search_space.suggest(trial))
+            return self.search_space.merge(self.base_config, self.search_space.suggest(trial))
 
     def optimize(self) -> tuple[dict[str, Any], float, Study]:
         """Runs the trials that the study still lacks; the first one is the base config.
@@ -290,7 +296,8 @@ class BayesianRewardOptimizer:
             raise
 
     def _config_of(self, trial: FrozenTrial) -> dict[str, Any]:
-        return merge_configs(self.base_config, self.search_space.replay(trial.params, trial.number))
+        fragment = self.search_space.replay(trial.params, trial.number)
+        return self.search_space.merge(self.base_config, fragment)
 
     def _best_trial(self) -> FrozenTrial:
         if self.study is None:
@@ -372,6 +379,7 @@ def _check_arguments(
 
 def _check_search(
     space: SearchSpace,
+    base: Mapping[str, Any],
     config: ExperimentConfig | None,
     sampler: Named | BaseSampler,
     pruner: Named | BasePruner,
@@ -381,7 +389,7 @@ def _check_search(
         return [*check_sampler(sampler, space), *check_pruner(pruner)]
     n_evaluations = config.evaluation.n_evaluations
     return [
-        *check_reach(space, config),
+        *check_reach(space, base),
         *check_tuning(config.tuning, n_evaluations, space, sampler=sampler, pruner=pruner),
     ]
 

@@ -81,10 +81,11 @@ def build_sampler(
 ) -> BaseSampler:
     """Builds a sampler by name, one of Optuna's unless it says otherwise.
 
-    - ``tpe``: tree-structured Parzen estimators over all parameters jointly. Learns from pruned
-      trials too. The default: cheap, and at ease with categorical parameters.
+    - ``tpe``: tree-structured Parzen estimators over all parameters jointly; of those that only
+      some trials have, over each group that goes together. Learns from pruned trials too. The
+      default: cheap, and at ease with categorical parameters.
     - ``gp``: a Gaussian process. Finds more in few trials of few continuous parameters; learns
-      from complete trials only, so it goes well with ``pruner: none``.
+      from complete trials only, so it goes well with ``pruner: none``, and of what all have.
     - ``cmaes``: evolution of a normal distribution. For many trials of continuous parameters;
       refuses categorical ones, for which Optuna would draw at random. Needs the extra ``cmaes``.
     - ``qmc``: a scrambled Sobol sequence. Learns nothing, covers the space evenly.
@@ -120,14 +121,18 @@ def build_sampler(
     """
     name = name_of(sampler, SAMPLERS, path)
     problems = _check_fit(name, space, path)
+    params: dict[str, Any] = {}
     try:
-        params_of(sampler, SAMPLERS[name], path)
+        params = params_of(sampler, SAMPLERS[name], path)
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(*problems)
     own = None if seed is None else _mix(seed, worker, n_known)
     defaults = _defaults(name, seed, own, n_trials, space)
+    if name == "tpe" and space.is_conditional and params.get("multivariate", True):
+        # Without groups it would draw at random what some of the trials do not have.
+        defaults |= {"multivariate": True, "group": True}
     found: BaseSampler = construct(SAMPLERS[name], defaults, sampler, path)
     return found
 

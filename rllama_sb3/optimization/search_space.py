@@ -12,27 +12,34 @@
 In Python a leaf may also be a callable, ``lambda trial: trial.suggest_float("lr", 1e-5, 1e-2)``;
 both forms mix. A declared parameter is called by its dotted path in Optuna, or by its ``name``.
 
-Every path must be in the config, with the value in use today. So a misspelt key is found before
-anything starts, and the first trial can be the config as it is.
+Every path must be in the config, with the value in use today, or be a parameter with a default. So
+a misspelt key is found before anything starts, and the first trial can be the config as it is.
+
+A declared leaf may go with a choice of another one (see :mod:`rllama_sb3.optimization.conditions`).
+Where the values of a path differ between choices, it has a list of leaves, of which one applies::
+
+    learning_rate:
+      - {suggest: float, low: 1.0e-5, high: 1.0e-3, log: true, when: {algorithm.name: PPO}}
+      - {suggest: float, low: 1.0e-4, high: 1.0e-2, log: true, when: {algorithm.name: DQN}}
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from optuna.trial import BaseTrial
-from pydantic import ValidationError
 
-from rllama_sb3.config.validation import problems_from_validation_error
-from rllama_sb3.errors import NO_VALUE, ConfigError, Path, Problem, did_you_mean, format_path
+from rllama_sb3.config.merging import merge_configs
+from rllama_sb3.errors import ConfigError, Path, Problem, format_path
+from rllama_sb3.optimization.conditions import value_at
 from rllama_sb3.optimization.known_trial import KnownTrial, NotSuggestedError, lies_outside
-from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf, LeafConfig
+from rllama_sb3.optimization.leaves import Leaf
+from rllama_sb3.optimization.space_parser import SpaceParser, assign
 
 SECTION: Final[Path] = ("tuning", "search_space")
-_EXAMPLE: Final = "Write for example {suggest: float, low: 0.1, high: 10.0}."
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,9 @@ class SearchSpace:
     """What is searched, checked against the config that it belongs to.
 
     Attributes:
-        leaves: In the order of the mapping.
+        leaves: In the order of the mapping, but each after those that it depends on.
         where: Path of the mapping itself, for messages.
+        defaults: Fragment of the config: what is in use at paths of leaves that it leaves out.
 
     Example:
         >>> from optuna.trial import FixedTrial
@@ -58,18 +66,36 @@ class SearchSpace:
 
     leaves: tuple[Leaf, ...]
     where: Path = SECTION
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether trials differ in which parameters they have."""
+        return any(leaf.when for leaf in self.leaves)
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Returns the fragment of the config that a trial suggests, as plain values."""
         fragment: dict[str, Any] = {}
         for leaf in self.leaves:
-            _assign(fragment, leaf.path, leaf.suggest(trial))
+            if _applies(leaf, fragment):
+                assign(fragment, leaf.path, leaf.suggest(trial))
         return fragment
+
+    def merge(self, base: Mapping[str, Any], fragment: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the config of a trial: the base with what the trial suggests laid over it.
+
+        What a leaf's conditions keep out of that config is not in it, though the base may have it.
+        """
+        config = merge_configs(base, fragment)
+        for path in dict.fromkeys(leaf.path for leaf in self.leaves):
+            if not any(_applies(leaf, config) for leaf in self.leaves if leaf.path == path):
+                _remove(config, path)
+        return config
 
     def replay(self, params: Mapping[str, Any], number: int = 0) -> dict[str, Any]:
         """Returns the fragment that a past trial suggested.
 
-        A leaf that the objective of that trial never asked for is left out.
+        A leaf that did not apply, or that the objective never asked for, is left out.
 
         Args:
             params: Optuna's parameters of that trial.
@@ -77,11 +103,13 @@ class SearchSpace:
         """
         fragment: dict[str, Any] = {}
         for leaf in self.leaves:
+            if not _applies(leaf, fragment):
+                continue
             try:
                 value = leaf.suggest(KnownTrial(params, number))
             except NotSuggestedError:
                 continue
-            _assign(fragment, leaf.path, value)
+            assign(fragment, leaf.path, value)
         return fragment
 
     def base_values(self, base: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +121,9 @@ class SearchSpace:
         """
         params: dict[str, Any] = {}
         for leaf in self.leaves:
-            value = _value_at(base, leaf.path)
+            if not _applies(leaf, base):
+                continue
+            value = value_at(base, leaf.path)
             found = leaf.parameters_for(value)
             path = format_path((*self.where, *leaf.path))
             if found is None:
@@ -117,7 +147,7 @@ class SearchSpace:
 
         Of a callable it has what it asks of a trial, not what it makes of the answer.
         """
-        return {format_path(leaf.path): leaf.describe() for leaf in self.leaves}
+        return {format_path(leaf.place): leaf.describe() for leaf in self.leaves}
 
     def names(self) -> list[str]:
         """Returns Optuna's names of the parameters, as far as they can be known beforehand."""
@@ -137,10 +167,11 @@ def build_search_space(
     Raises:
         ConfigError: Something in it is wrong; all problems are listed.
     """
-    leaves, problems = _collect(space, base, where)
-    if problems:
-        raise ConfigError(*problems)
-    return SearchSpace(tuple(leaves), where)
+    parser = SpaceParser(base)
+    parser.parse(space)
+    if parser.problems:
+        raise ConfigError(*(problem.below(where) for problem in parser.problems))
+    return SearchSpace(tuple(parser.leaves), where, parser.defaults)
 
 
 def check_search_space(
@@ -154,107 +185,19 @@ def check_search_space(
         ...     print(problem)
         tuning.search_space.training.sede: must be a path of the config. Did you mean 'seed'?
     """
-    return _collect(space, base, where)[1]
+    parser = SpaceParser(base)
+    parser.parse(space)
+    return [problem.below(where) for problem in parser.problems]
 
 
-def _collect(
-    space: Mapping[str, Any], base: Mapping[str, Any], where: Path
-) -> tuple[list[Leaf], list[Problem]]:
-    leaves: list[Leaf] = []
-    problems: list[Problem] = []
-    if not isinstance(space, Mapping):
-        return [], [Problem(where, "must be a mapping that mirrors the config", space, _EXAMPLE)]
-    _walk(space, base, (), leaves, problems)
-    names: dict[str, Path] = {}
-    for leaf in leaves:
-        if isinstance(leaf, DeclaredLeaf):
-            first = names.setdefault(leaf.name, leaf.path)
-            if first != leaf.path:
-                rule = f"must be a name of its own, but {format_path(first)} has it"
-                remedy = "Give one of the two another name."
-                problems.append(Problem((*leaf.path, "name"), rule, leaf.name, remedy))
-    for leaf in leaves:
-        if isinstance(leaf, ComputedLeaf):
-            for name in leaf.distributions():
-                # Callables may share a parameter among themselves: that ties their values.
-                if name in names:
-                    rule = f"must not ask for the parameter that {format_path(names[name])} has"
-                    problems.append(Problem(leaf.path, rule, name, "Choose another name."))
-    return leaves, [problem.below(where) for problem in problems]
+def _applies(leaf: Leaf, config: Mapping[str, Any]) -> bool:
+    return all(condition.holds(config) for condition in leaf.when)
 
 
-def _walk(
-    space: Mapping[str, Any],
-    base: Any,
-    path: Path,
-    leaves: list[Leaf],
-    problems: list[Problem],
-) -> None:
-    for key, entry in space.items():
-        here = (*path, key)
-        own = base[key] if isinstance(base, Mapping) and key in base else NO_VALUE
-        if own is NO_VALUE:
-            problems.append(_missing(here, base))
-        if callable(entry):
-            leaves.append(ComputedLeaf(here, entry))
-            problems += _check_no_mapping(here, own)
-        elif isinstance(entry, Mapping) and _is_branch(entry, own):
-            if own is not NO_VALUE:
-                _walk(entry, own, here, leaves, problems)
-        else:
-            leaf, wrong = _parse_leaf(entry, here, own)
-            problems += wrong
-            if leaf is not None:
-                leaves.append(leaf)
-
-
-def _is_branch(entry: Mapping[str, Any], own: Any) -> bool:
-    """Whether a mapping leads on to leaves; below a single value it is a leaf, misspelt maybe."""
-    return "suggest" not in entry and (own is NO_VALUE or isinstance(own, Mapping))
-
-
-def _parse_leaf(entry: Any, path: Path, own: Any) -> tuple[DeclaredLeaf | None, list[Problem]]:
-    if not isinstance(entry, Mapping):
-        return None, [Problem(path, "must say what to suggest", entry, _EXAMPLE)]
-    try:
-        config = LeafConfig.model_validate(dict(entry))
-    except ValidationError as error:
-        return None, problems_from_validation_error(error, path, LeafConfig)
-    problems = [problem.below(path) for problem in config.check()]
-    wrong = _check_no_mapping(path, own)
-    if not problems and not wrong and own is not NO_VALUE:
-        unfit = config.check_base(own)
-        problems += [unfit.below(path)] if unfit else []
-    problems += wrong
-    return (None if problems else DeclaredLeaf(path, config)), problems
-
-
-def _check_no_mapping(path: Path, own: Any) -> list[Problem]:
-    if not isinstance(own, Mapping):
-        return []
-    keys = ", ".join(map(str, own))
-    rule = "must lead to a single value, but the config has a mapping there"
-    return [Problem(path, rule, remedy=f"Name one of its keys: {keys}." if keys else "")]
-
-
-def _missing(path: Path, base: Any) -> Problem:
-    known = [str(key) for key in base] if isinstance(base, Mapping) else []
-    remedy = did_you_mean(path[-1], known)
-    if not remedy.startswith("Did"):
-        remedy = f"Add {format_path(path)} to the config, with the value you use today."
-    return Problem(path, "must be a path of the config", remedy=remedy)
-
-
-def _value_at(base: Any, path: Path) -> Any:
-    for key in path:
-        base = base[key]
-    return base
-
-
-def _assign(fragment: dict[str, Any], path: Path, value: Any) -> None:
-    for key in path[:-1]:
-        fragment = fragment.setdefault(key, {})  # type: ignore[arg-type]
-    fragment[path[-1]] = value  # type: ignore[index]
+def _remove(config: dict[str, Any], path: Path) -> None:
+    parent = value_at(config, path[:-1])
+    if isinstance(parent, dict):
+        parent.pop(path[-1], None)
 
 
 def _warn(message: str) -> None:

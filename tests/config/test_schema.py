@@ -7,6 +7,7 @@ import pytest
 
 from rllama_sb3.config.models import ExperimentConfig
 from rllama_sb3.config.schema import experiment_schema
+from rllama_sb3.optimization.leaf_config import LeafConfig
 
 GOAL = {
     "type": "object",
@@ -106,16 +107,26 @@ def test_the_schema_knows_the_forms_of_an_objective() -> None:
 def test_a_search_space_nests_and_ends_in_suggestions() -> None:
     definitions = experiment_schema()["$defs"]
     space = definitions["TuningConfig"]["properties"]["search_space"]
-    assert space["$ref"] == "#/$defs/SearchSpace"
+    assert space["additionalProperties"] == definitions["SearchSpace"]["additionalProperties"]
     below = definitions["SearchSpace"]["additionalProperties"]
     assert below["if"]["required"] == ["suggest"]
     assert below["then"]["$ref"] == "#/$defs/Suggestion"
-    assert below["else"]["$ref"] == "#/$defs/SearchSpace"
+    assert below["else"]["then"]["items"]["$ref"] == "#/$defs/Suggestion"
+    assert below["else"]["else"]["$ref"] == "#/$defs/SearchSpace"
+    assert set(definitions["Suggestion"]["properties"]) == set(LeafConfig.model_fields)
     assert definitions["Suggestion"]["properties"]["suggest"]["enum"] == [
         "float",
         "int",
         "categorical",
     ]
+
+
+def test_the_stock_space_of_an_algorithm_is_offered() -> None:
+    definitions = experiment_schema()["$defs"]
+    space = definitions["TuningConfig"]["properties"]["search_space"]
+    assert space["properties"]["algorithm"] == {"$ref": "#/$defs/AlgorithmSearchSpace"}
+    offered = definitions["AlgorithmSearchSpace"]["properties"]["search_space"]
+    assert offered["const"] == "default"
 
 
 def test_every_reference_leads_somewhere() -> None:
