@@ -17,9 +17,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from recorder import Recorder
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
@@ -105,25 +106,6 @@ def venvs() -> Iterator[Callable[[int, str, bool], VecEnv]]:
         venv.close()
 
 
-class Recorder(BaseCallback):
-    """Notes the global step before each step, and what it was paid."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-        self.rewards: list[list[float]] = []
-
-    def _on_step(self) -> bool:
-        self.steps.append(self.num_timesteps - self.training_env.num_envs)
-        self.rewards.append(self.locals["rewards"].tolist())
-        return True
-
-    def check(self) -> None:
-        assert self.steps
-        expected = [[weight_at(step)] * len(self.rewards[0]) for step in self.steps]
-        np.testing.assert_allclose(self.rewards, expected, rtol=1e-6)
-
-
 def evaluation(continuous: bool) -> EvalCallback:
     """An evaluation in shaped environments, whose clock must not touch that of the training."""
     env = RewardShapingWrapper(Monitor(Idle(continuous)), FADING, total_timesteps=TOTAL)
@@ -140,7 +122,7 @@ def test_each_step_is_paid_with_the_weight_of_its_global_step(
     continuous = name == "SAC"
     model = ALGORITHMS[name](venvs(n_envs, kind, continuous))
     for reset in (True, False, True):
-        recorder = Recorder()
+        recorder = Recorder(weight_at)
         first = 0 if reset else model.num_timesteps
         model.learn(
             TOTAL + 5,
@@ -198,13 +180,14 @@ def test_a_wrapper_that_is_set_from_outside_shows_what_it_cannot_reach() -> None
 GO_ON_ELSEWHERE = """
 import sys
 from stable_baselines3 import DQN, PPO
-from test_exact_schedules import Recorder, build_venv
+from recorder import Recorder
+from test_exact_schedules import build_venv, weight_at
 from rllama_sb3 import RewardShapingCallback
 
 name, path = sys.argv[1:]
 venv = build_venv(3, "dummy", False)
 model = {"PPO": PPO, "DQN": DQN}[name].load(path, env=venv)
-recorder = Recorder()
+recorder = Recorder(weight_at)
 model.learn(9, callback=[RewardShapingCallback(), recorder], reset_num_timesteps=False)
 assert recorder.steps[0] == 12, recorder.steps
 recorder.check()

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from fork import GAMMA
 from lingering import BONUS, FINISH, LINGER, Always, Lingering
+from recorder import Recorder
 from scripted import Scripted, Step, random_script
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
@@ -60,28 +61,10 @@ def cart_poles(n_envs: int, reward: Any = FADING, cls: Any = DummyVecEnv) -> Vec
     return VecRewardShaping(venv, reward)
 
 
-class Recorder(BaseCallback):
-    """Notes the rewards of each step, and the global step before it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-        self.rewards: list[list[float]] = []
-
-    def _on_step(self) -> bool:
-        self.steps.append(self.num_timesteps - self.training_env.num_envs)
-        self.rewards.append(self.locals["rewards"].tolist())
-        return True
-
-    def check(self) -> None:
-        expected = [[weight_at(step)] * len(self.rewards[0]) for step in self.steps]
-        np.testing.assert_allclose(self.rewards, expected, rtol=1e-6)
-
-
 @pytest.mark.parametrize("name", ["PPO", "DQN"])
 @pytest.mark.parametrize("n_envs", [1, 3])
 def test_each_step_is_paid_with_the_weight_of_its_global_step(name: str, n_envs: int) -> None:
-    model, recorder = build_model(name, cart_poles(n_envs)), Recorder()
+    model, recorder = build_model(name, cart_poles(n_envs)), Recorder(weight_at)
     for reset in (True, False, True):
         model.learn(16, callback=[RewardShapingCallback(), recorder], reset_num_timesteps=reset)
     assert recorder.steps.count(0) == 2
@@ -93,7 +76,7 @@ def test_a_saved_model_goes_on_at_its_global_step(tmp_path: Path) -> None:
     model = build_model("PPO", cart_poles(2))
     model.learn(8, callback=RewardShapingCallback())
     model.save(tmp_path / "model")
-    again, recorder = PPO.load(tmp_path / "model", env=cart_poles(2)), Recorder()
+    again, recorder = PPO.load(tmp_path / "model", env=cart_poles(2)), Recorder(weight_at)
     again.learn(8, callback=[RewardShapingCallback(), recorder], reset_num_timesteps=False)
     assert recorder.steps[0] == 8
     recorder.check()
@@ -108,7 +91,7 @@ def test_training_sends_no_message_but_steps_and_resets(monkeypatch: pytest.Monk
         monkeypatch.setattr(
             remote, "send", lambda message, plain=plain: sent.append(message[0]) or plain(message)
         )
-    recorder = Recorder()
+    recorder = Recorder(weight_at)
     model.learn(TOTAL, callback=[RewardShapingCallback(), recorder])
     monkeypatch.undo()
     twin.close()
@@ -141,7 +124,7 @@ def test_potentials_learn_whether_truncated_states_have_a_future(bootstraps: boo
     model = DQN(
         "MlpPolicy", twin, buffer_size=10, gamma=0.5, train_freq=1, replay_buffer_kwargs=kwargs
     )
-    recorder = Recorder()
+    recorder = Recorder(weight_at)
     model.learn(2, callback=[RewardShapingCallback(), recorder])
     assert recorder.rewards == [[1.0 + 0.5 * 7.0 * bootstraps - 1.0]] * 2
 
@@ -160,7 +143,7 @@ def test_a_replay_buffer_of_dicts_leaves_the_observations_of_components_alone() 
     steps = [Step(0.0), Step(0.0), Step(0.0, terminated=True)]
     scripts = [partial(Scripted, [(0.0, steps)], as_dict=True)] * 2
     model = build_model("DQN", VecRewardShaping(DummyVecEnv(scripts), shaper), "MultiInputPolicy")
-    recorder = Recorder()
+    recorder = Recorder(weight_at)
     model.learn(12, callback=[RewardShapingCallback(), recorder])
 
     def rewards(late: Callable[[int], float]) -> list[list[float]]:
