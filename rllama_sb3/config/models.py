@@ -14,6 +14,7 @@ Count = Annotated[StrictInt, Field(ge=1)]
 # An integer is a number here, and becomes a float; true is none.
 Weight = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 OneKey = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 
 
@@ -114,6 +115,9 @@ class TuningConfig(_Section):
     )
     objective: Literal["last", "best", "auc"] = Field(
         "last", description="Which evaluations of a run make its value: last, best, or their mean."
+    )
+    trial_timeout: Seconds | None = Field(
+        None, description="Seconds after which a trial is ended, as failed."
     )
     seed: Seed = Field(0, description="Root of the sampler's, tuning and test seeds.")
     n_top_configs: Count = Field(
