@@ -49,7 +49,7 @@ from rllama_sb3.optimization.study import (
     stop_study,
     take_over_silent_trials,
 )
-from rllama_sb3.optimization.worker import WorkerTask
+from rllama_sb3.optimization.worker_task import WorkerTask
 from rllama_sb3.optimization.workers import (
     main_module_registrations,
     run_workers,
@@ -99,6 +99,8 @@ class BayesianRewardOptimizer:
             them in this process. The callbacks above are called in this process only.
         imports: Modules that workers import first, because they register what the config names.
         on_poll: Called with the study several times a second while workers run.
+        trial_timeout: Seconds after which a trial of a worker is ended, as failed;
+            ``tuning.trial_timeout`` by default.
         heartbeat: Seconds between two signs of life of a running trial; see
             :func:`~rllama_sb3.optimization.storage.open_storage`.
 
@@ -145,6 +147,7 @@ class BayesianRewardOptimizer:
         n_workers: int | None = None,
         imports: Sequence[str] = (),
         on_poll: Callable[[Study], None] | None = None,
+        trial_timeout: float | None = None,
         heartbeat: int = HEARTBEAT_SECONDS,
     ) -> None:
         config, base, problems = _parse(base_config, is_experiment=objective_function is None)
@@ -179,6 +182,7 @@ class BayesianRewardOptimizer:
         self._on_trial_start = on_trial_start
         self._worker = 0
         self._n_workers, self._on_poll, self._heartbeat = n_workers, on_poll, heartbeat
+        self._trial_timeout = tuning.trial_timeout if trial_timeout is None else trial_timeout
         self._task = WorkerTask(
             optimizer={
                 "base_config": config if config is not None else base_config,
@@ -325,7 +329,7 @@ class BayesianRewardOptimizer:
             n_workers=self._n_workers,
             n_trials=self.n_trials,
             logs=worker_logs(self._out),
-            trial_timeout=None if self._config is None else self._config.tuning.trial_timeout,
+            trial_timeout=self._trial_timeout,
             on_poll=poll,
         )
 

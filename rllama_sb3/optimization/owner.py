@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 from optuna.trial import BaseTrial, FrozenTrial
 
 OWNER: Final = "owner"
+_CLAIMED_WITHIN: Final = timedelta(minutes=1)
 
 
 @lru_cache(maxsize=1)
@@ -47,9 +49,13 @@ def claim(trial: BaseTrial, worker: int) -> None:
 
 
 def is_abandoned(trial: FrozenTrial) -> bool:
-    """Whether a trial was run by a process of this machine that is gone."""
+    """Whether a running trial belongs to a process of this machine that is gone, or to nobody."""
     owner: Mapping[str, Any] | None = trial.user_attrs.get(OWNER)
-    if owner is None or owner["machine"] != this_machine():
+    if owner is None:
+        # Claimed at once, unless the process ended in between; or another program asked for it.
+        began = trial.datetime_start
+        return began is not None and datetime.now() - began > _CLAIMED_WITHIN
+    if owner["machine"] != this_machine():
         return False
     return not _is_running(owner["pid"], owner["since"])
 

@@ -33,7 +33,7 @@ from rllama_sb3.optimization.study import (
     n_finished,
     read_stop,
 )
-from rllama_sb3.optimization.worker import WorkerTask, send_task
+from rllama_sb3.optimization.worker_task import WorkerTask, send_task
 from rllama_sb3.rewards.component import component_registry
 from rllama_sb3.rewards.potential_functions import potential_registry
 from rllama_sb3.rewards.schedules import schedule_registry
