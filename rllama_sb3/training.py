@@ -36,6 +36,7 @@ from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config, choose_shaping
 from rllama_sb3.errors import ConfigError, Problem, RllamaError
 from rllama_sb3.rewards.build import check_reward_shaping
+from rllama_sb3.rewards.schedules import build_schedule
 from rllama_sb3.run_folder import RunFolder
 from rllama_sb3.seeding import evaluation_seed
 
@@ -159,9 +160,11 @@ def check_runnable(config: ExperimentConfig) -> list[Problem]:
     total_timesteps = config.training.total_timesteps
     problems = check_env_config(config.env)
     env_is_fine = not problems
+    unsound: list[Problem] = []
     if config.reward_shaping:
         components = config.to_dict()["reward_shaping"]
-        problems += check_reward_shaping(components, total_timesteps=total_timesteps)
+        unsound = check_reward_shaping(components, total_timesteps=total_timesteps)
+        problems += unsound
     wrong = check_algorithm(config.algorithm)
     problems += wrong
     if env_is_fine and not wrong:
@@ -169,8 +172,18 @@ def check_runnable(config: ExperimentConfig) -> list[Problem]:
         problems += check_algorithm_fits(config.algorithm, env, config.env.n_envs)
         env.close()
     if config.reward_shaping and not wrong:
-        problems += check_algorithm_sees_reward(config.algorithm)
+        weights_move = not unsound and _weights_move(config)
+        problems += check_algorithm_sees_reward(config.algorithm, weights_move=weights_move)
     return problems
+
+
+def _weights_move(config: ExperimentConfig) -> bool:
+    total_timesteps = config.training.total_timesteps
+    schedules = (
+        build_schedule(component.weight_schedule.model_dump(), total_timesteps=total_timesteps)
+        for component in config.reward_shaping.values()
+    )
+    return not all(schedule.is_constant for schedule in schedules)
 
 
 def _with_seed(config: ExperimentConfig | Mapping[str, Any], seed: int | None) -> ExperimentConfig:

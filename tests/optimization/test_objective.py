@@ -11,7 +11,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rllama_sb3 import train
+from rllama_sb3 import RelabelingNStepReplayBuffer, train
 from rllama_sb3.config import merge_configs, parse_experiment, read_yaml
 from rllama_sb3.errors import ComponentError, ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer
@@ -196,6 +196,46 @@ def test_a_component_that_fails_stops_the_search() -> None:
         optimizer.optimize()
     assert optimizer.study is not None
     assert optimizer.study.trials[0].user_attrs["failure"].startswith("ComponentError: ")
+
+
+class Discounts(BaseCallback):
+    """Notes who discounts by what in each training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[set[float]] = []
+
+    def _on_training_start(self) -> None:
+        model: Any = self.model
+        venv = self.training_env
+        shapers = [shaper.gamma for shaper in venv.get_attr("shaper")]
+        buffer, normalize = model.replay_buffer, model.get_vec_normalize_env()
+        assert type(buffer) is RelabelingNStepReplayBuffer
+        self.seen.append({model.gamma, buffer.gamma, normalize.gamma, *shapers})
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def test_all_discount_by_the_gamma_that_a_trial_suggests() -> None:
+    fading = BASE["reward_shaping"]["time"]["weight_schedule"]
+    upright = {"class": "PotentialShaping", "params": {"potential": "-abs(obs[2])"}}
+    params = {"gamma": 0.99, "n_steps": 3, "buffer_size": 50, "learning_starts": 10}
+    gamma = {"suggest": "float", "low": 0.5, "high": 0.99}
+    config = BASE | {
+        "env": {"id": "CartPole-v1", "n_envs": 2, "normalize": {"reward": True}},
+        "reward_shaping": {
+            "env": {"class": "EnvReward"},
+            "upright": {**upright, "weight_schedule": fading},
+        },
+        "algorithm": {"name": "DQN", "params": params},
+        "tuning": {"n_trials": 3, "search_space": {"algorithm": {"params": {"gamma": gamma}}}},
+    }
+    discounts = Discounts()
+    study = BayesianRewardOptimizer(config, training_callbacks=[discounts]).optimize()[2]
+    suggested = [trial.params["algorithm.params.gamma"] for trial in study.trials]
+    assert len(set(suggested)) == 3
+    assert discounts.seen == [{value} for value in suggested]
 
 
 def test_evaluations_are_told_as_they_come() -> None:
