@@ -81,7 +81,7 @@ def train(
     on_evaluation: Callable[[Evaluation], None] | None = None,
     trial: BaseTrial | None = None,
     report_offset: int = 0,
-    previous_values: Sequence[float] = (),
+    report_value: Callable[[Sequence[Evaluation]], float] | None = None,
     min_prune_step: int = 0,
 ) -> TrainResult:
     """Trains one agent from one seed.
@@ -100,7 +100,7 @@ def train(
         on_evaluation: Called with each evaluation once it is on disk.
         trial: An Optuna trial to report evaluations to, and to be pruned by.
         report_offset: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
-        previous_values: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
+        report_value: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
         min_prune_step: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
 
     Raises:
@@ -132,7 +132,7 @@ def train(
             deterministic=config.evaluation.deterministic,
             seed=evaluation_seed(config.training.seed),
             report_offset=report_offset,
-            previous_values=previous_values,
+            report_value=report_value,
             min_prune_step=min_prune_step,
             on_evaluation=save,
         )

@@ -263,7 +263,11 @@ def test_reports_of_a_trial_are_unique_over_its_seeds() -> None:
     trial = study.ask()
     first = train(experiment(), seed=0, trial=trial)
     second = train(
-        experiment(), seed=1, trial=trial, report_offset=3, previous_values=[first.env_return]
+        experiment(),
+        seed=1,
+        trial=trial,
+        report_offset=3,
+        report_value=lambda evaluations: (first.env_return + evaluations[-1].mean) / 2,
     )
     values = study.trials[0].intermediate_values
     assert list(values) == [1, 2, 3, 4, 5, 6]

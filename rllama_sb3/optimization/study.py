@@ -115,11 +115,10 @@ def n_finished(study: Study) -> int:
     )
 
 
-def has_room(study: Study, n_trials: int) -> bool:
-    """Whether a study of so many trials lacks more than are being run."""
+def n_running(study: Study) -> int:
+    """Returns how many trials are being run, on any machine."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    alive = sum(not is_abandoned(trial) for trial in running)
-    return n_finished(study) + alive < n_trials
+    return sum(not is_abandoned(trial) for trial in running)
 
 
 def fail_trial(study: Study, trial: FrozenTrial, reason: str, *, interrupted: bool = False) -> None:
