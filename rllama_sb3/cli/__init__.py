@@ -11,11 +11,12 @@ from rllama_sb3.cli.compare import compare
 from rllama_sb3.cli.components import components
 from rllama_sb3.cli.evaluate import evaluate
 from rllama_sb3.cli.init import init
+from rllama_sb3.cli.replay import replay
 from rllama_sb3.cli.schema import schema
 from rllama_sb3.cli.train import train
 from rllama_sb3.cli.tune import tune
 
-for _command in (init, check, train, tune, evaluate, compare, components, schema):
+for _command in (init, check, train, tune, replay, evaluate, compare, components, schema):
     app.command()(_command)
 
 

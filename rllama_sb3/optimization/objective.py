@@ -22,9 +22,11 @@ other values.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +48,7 @@ from rllama_sb3.seeding import tuning_seed
 from rllama_sb3.training import Evaluation, TrainResult, train
 
 # Attributes of trials.
+CONFIG: Final = "config"
 SEEDS: Final = "seeds"
 SEED_VALUES: Final = "seed_values"
 EVALUATIONS: Final = "evaluations"
@@ -84,13 +87,21 @@ class TrainingObjective:
             TrialPruned: The pruner stopped it.
             ConfigError: The suggested values make no config that can be run.
         """
-        config = parse_experiment(self.generate_config(trial))
+        data = self.generate_config(trial)
+        config = parse_experiment(data)
+        # What no file can hold, such as a class, cannot be recorded: such a trial is not replayed.
+        with suppress(TypeError):
+            trial.set_user_attr(CONFIG, json.dumps({**data, "tuning": _without_space(data)}))
         run = _TrialRun(trial, config, self)
         try:
             return run.value()
         except _DivergedError as error:
             penalty = config.tuning.variance_penalty
             return _value_of_divergence(trial, run.curves, penalty, str(error))
+
+
+def _without_space(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {**data.get("tuning", {}), "search_space": {}}
 
 
 class _TrialRun:
