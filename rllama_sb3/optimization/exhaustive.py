@@ -13,33 +13,27 @@ killed before it asked for anything.
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from decimal import Decimal
-from itertools import product
 from typing import Any, Final
 
 import numpy as np
 from optuna import TrialPruned
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import ConfigError, Problem
-from rllama_sb3.optimization.known_trial import KnownTrial, probe
+from rllama_sb3.optimization.finite import Point, distributions_of, points_of, values_of
 from rllama_sb3.optimization.search_space import SearchSpace
 from rllama_sb3.optimization.study import INTERRUPTED
 
-MOST_POINTS: Final = 10_000
 # Where Optuna keeps what an enqueued trial is to try.
 _FIXED: Final = "fixed_params"
 _MISSING: Final = object()
 _OVER: Final = (TrialState.COMPLETE, TrialState.PRUNED)
-
-Point = Mapping[str, Any]
 
 
 class ExhaustiveSampler(BaseSampler):
@@ -89,14 +83,14 @@ class GridSampler(ExhaustiveSampler):
     number, so that none is tried twice.
 
     Args:
-        space: One that :func:`check_finite` has no objections to.
+        space: One that :func:`~rllama_sb3.optimization.finite.check_finite` has no objections to.
         seed: Of the order; the same in all workers.
     """
 
     def __init__(self, space: SearchSpace, seed: int | None = None) -> None:
         super().__init__()
-        self._distributions = _distributions(space)
-        points = _points(space, self._distributions)
+        self._distributions = distributions_of(space)
+        points = points_of(space)
         order = np.random.default_rng(seed or 0).permutation(len(points))
         self._points = [points[index] for index in order]
         self._known = {_key(point) for point in points}
@@ -252,93 +246,6 @@ def warn_of_grid(study: Study, n_trials: int) -> None:
     else:
         return
     warnings.warn(f"tuning.sampler: {text}.", UserWarning, stacklevel=4)
-
-
-def check_finite(space: SearchSpace, sampler: str) -> list[Problem]:
-    """Returns why not every point of a space can be tried.
-
-    Args:
-        space: The space.
-        sampler: ``grid`` or ``brute_force``; the latter also takes callables whose parameters
-            cannot be known beforehand.
-    """
-    problems = []
-    sizes = []
-    for leaf in space.leaves:
-        path = (*space.where, *leaf.path)
-        if sampler == "grid" and probe(leaf.suggest) is None:
-            rule = "must say beforehand what it suggests, as the sampler grid tries every value"
-            remedy = "Declare it, such as {suggest: categorical, choices: [...]}."
-            problems.append(Problem(path, rule, remedy=remedy))
-        for distribution in leaf.distributions().values():
-            size = _size(distribution)
-            sizes.append(size)
-            if math.isinf(size):
-                rule = f"must have a step, as the sampler {sampler} tries every value"
-                remedy = "Add step, or list the values: {suggest: categorical, choices: [...]}."
-                problems.append(Problem(path, rule, remedy=remedy))
-    n_points = math.prod(sizes)
-    if not problems and n_points > MOST_POINTS:
-        rule = f"must have at most {MOST_POINTS} points with the sampler {sampler}"
-        remedy = "Raise steps, leave out values, or use the sampler random or qmc."
-        problems.append(Problem(space.where, rule, n_points, remedy))
-    return problems
-
-
-def values_of(distribution: BaseDistribution, name: str = "search_space") -> list[Any]:
-    """Returns all values of a parameter, in order.
-
-    Args:
-        distribution: Its distribution.
-        name: What it is called, for messages.
-
-    Raises:
-        ConfigError: They are not a finite number.
-
-    Example:
-        >>> from optuna.distributions import FloatDistribution
-        >>> values_of(FloatDistribution(0.1, 0.3, step=0.1))
-        [0.1, 0.2, 0.3]
-    """
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return list(range(distribution.low, distribution.high + 1, distribution.step))
-    size = _size(distribution)
-    if math.isinf(size):
-        rule = "must have a step, as every value is tried"
-        raise ConfigError(Problem((name,), rule, remedy="Add step."))
-    # As decimal numbers: 0.1 + 2 * 0.1 is not 0.3, which the config has.
-    low, step = Decimal(str(distribution.low)), Decimal(str(distribution.step))  # type: ignore[attr-defined]
-    return [float(low + index * step) for index in range(int(size))]
-
-
-def _size(distribution: BaseDistribution) -> float:
-    if isinstance(distribution, CategoricalDistribution):
-        return len(distribution.choices)
-    low, high, step = (getattr(distribution, key) for key in ("low", "high", "step"))
-    if step is None:
-        return math.inf
-    return int((Decimal(str(high)) - Decimal(str(low))) / Decimal(str(step))) + 1
-
-
-def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    return {
-        name: distribution
-        for leaf in space.leaves
-        for name, distribution in leaf.distributions().items()
-    }
-
-
-def _points(space: SearchSpace, distributions: Mapping[str, BaseDistribution]) -> list[Point]:
-    """The parameters that trials may have, each once: what is asked may depend on what was said."""
-    points: dict[frozenset[tuple[str, Any]], Point] = {}
-    names = list(distributions)
-    for values in product(*(values_of(distribution) for distribution in distributions.values())):
-        trial = KnownTrial(dict(zip(names, values, strict=True)))
-        space.suggest(trial)
-        points.setdefault(_key(trial.params), dict(trial.params))
-    return list(points.values())
 
 
 def _key(params: Point) -> frozenset[tuple[str, Any]]:

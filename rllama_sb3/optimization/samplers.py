@@ -18,7 +18,8 @@ from optuna.samplers import (
 )
 
 from rllama_sb3.errors import ConfigError, MissingExtraError, Path, Problem
-from rllama_sb3.optimization.exhaustive import BruteForceSampler, GridSampler, check_finite
+from rllama_sb3.optimization.exhaustive import BruteForceSampler, GridSampler
+from rllama_sb3.optimization.finite import check_finite
 from rllama_sb3.optimization.named import Kind, Named, construct, name_of, params_of
 from rllama_sb3.optimization.search_space import SearchSpace
 
@@ -126,9 +127,7 @@ def build_sampler(
     if problems:
         raise ConfigError(*problems)
     own = None if seed is None else _mix(seed, worker, n_known)
-    defaults = _defaults(name, seed, own, n_trials)
-    if name == "grid":
-        defaults["space"] = space
+    defaults = _defaults(name, seed, own, n_trials, space)
     found: BaseSampler = construct(SAMPLERS[name], defaults, sampler, path)
     return found
 
@@ -154,7 +153,9 @@ def check_sampler(
     return []
 
 
-def _defaults(name: str, seed: int | None, own: int | None, n_trials: int) -> dict[str, Any]:
+def _defaults(
+    name: str, seed: int | None, own: int | None, n_trials: int, space: SearchSpace
+) -> dict[str, Any]:
     """Returns the arguments that are not left to Optuna."""
     quarter = max(2, n_trials // 4)
     n_startup_trials = min(_MOST_STARTUP_TRIALS, quarter)
@@ -175,7 +176,7 @@ def _defaults(name: str, seed: int | None, own: int | None, n_trials: int) -> di
             "warn_asynchronous_seeding": False,
             "warn_independent_sampling": False,
         }
-    return {"seed": seed if name == "grid" else own}
+    return {"seed": seed, "space": space} if name == "grid" else {"seed": own}
 
 
 def _check_fit(name: str, space: SearchSpace, path: Path) -> list[Problem]:

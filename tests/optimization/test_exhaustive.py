@@ -17,12 +17,7 @@ from optuna.trial import TrialState
 
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.optimization import BayesianRewardOptimizer, build_search_space
-from rllama_sb3.optimization.exhaustive import (
-    BruteForceSampler,
-    GridSampler,
-    check_finite,
-    values_of,
-)
+from rllama_sb3.optimization.exhaustive import BruteForceSampler, GridSampler
 
 BASE: dict[str, Any] = {"x": 0.5, "n": 3, "kind": "a"}
 SPACE: dict[str, Any] = {
@@ -311,56 +306,3 @@ def test_brute_force_leaves_an_enqueued_point_to_its_trial() -> None:
     assert others[0].params["n"] == 4
     assert sorted(later) == [0, 1, 3, 5]
     assert first.suggest_int("n", 0, 5) == 2
-
-
-# What is finite
-
-
-@pytest.mark.parametrize(
-    ("distribution", "values"),
-    [
-        (CategoricalDistribution(["a", None, 3]), ["a", None, 3]),
-        (IntDistribution(1, 7, step=3), [1, 4, 7]),
-        (IntDistribution(1, 3, log=True), [1, 2, 3]),
-        (FloatDistribution(0.0, 0.3, step=0.1), [0.0, 0.1, 0.2, 0.3]),
-        (FloatDistribution(1e-4, 3e-4, step=1e-4), [1e-4, 2e-4, 3e-4]),
-    ],
-)
-def test_values_are_those_that_were_written(distribution: Any, values: list[Any]) -> None:
-    assert values_of(distribution) == values
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_range_without_steps_is_refused_with_the_path(sampler: str) -> None:
-    space = {
-        "x": {"suggest": "float", "low": 0.0, "high": 1.0},
-        "n": lambda trial: trial.suggest_float("n", 0.1, 1.0, log=True),
-    }
-    with pytest.raises(ConfigError, match="must have a step") as caught:
-        search(sampler, search_space=space)
-    assert [str(problem) for problem in caught.value.problems] == [
-        f"search_space.{name}: must have a step, as the sampler {sampler} tries every value. "
-        "Add step, or list the values: {suggest: categorical, choices: [...]}."
-        for name in ("x", "n")
-    ]
-
-
-def test_a_callable_that_wants_a_real_trial_is_refused_by_the_grid_alone() -> None:
-    def odd(trial: Any) -> int:
-        return int(trial.study.study_name == "x") + int(trial.suggest_int("n", 0, 3))
-
-    space = build_search_space({"n": odd}, BASE)
-    (problem,) = check_finite(space, "grid")
-    assert str(problem).startswith("tuning.search_space.n: must say beforehand what it suggests")
-    assert check_finite(space, "brute_force") == []
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_grid_of_more_points_than_anybody_can_try_is_refused(sampler: str) -> None:
-    space = {key: {"suggest": "int", "low": 0, "high": 10**9} for key in ("x", "n")}
-    base = {"x": 1, "n": 1}
-    problems = check_finite(build_search_space(space, base), sampler)
-    assert str(problems[0]).startswith(
-        f"tuning.search_space: must have at most 10000 points with the sampler {sampler}, "
-        "but got 1000000002000000001."
-    )
