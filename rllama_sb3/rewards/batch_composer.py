@@ -14,7 +14,12 @@ from rllama_sb3.rewards.component import RewardComponent
 from rllama_sb3.rewards.composer import component_error, describe, to_number
 from rllama_sb3.rewards.potential import PotentialShaping
 from rllama_sb3.rewards.transition import Transition, TransitionBatch, row_of
-from rllama_sb3.rewards.vectorized import VectorizedComponent, each_env, environment_error
+from rllama_sb3.rewards.vectorized import (
+    VectorizedComponent,
+    each_env,
+    environment_error,
+    is_vectorized,
+)
 
 
 class OnePerEnv(VectorizedComponent):
@@ -119,6 +124,6 @@ def to_numbers(values: Any, n_envs: int) -> NDArray[Any]:
 
 
 def _vectorize(component: RewardComponent, n_envs: int) -> VectorizedComponent:
-    if isinstance(component, VectorizedComponent):
+    if isinstance(component, VectorizedComponent) and is_vectorized(type(component)):
         return copy.deepcopy(component)
     return OnePerEnv(component, n_envs)

@@ -50,6 +50,8 @@ from rllama_sb3.rewards import (
     Transition,
     register_component,
 )
+from rllama_sb3.rewards.transition import TransitionBatch
+from rllama_sb3.rewards.vectorized import VectorizedComponent
 from rllama_sb3.rewards.weights import Learner
 
 
@@ -234,6 +236,10 @@ def twin_of(*scripts: Sequence[Episode], reward: Any, **arguments: Any) -> VecRe
 
 def paid(twin: VecEnv, n_steps: int = 1) -> list[list[float]]:
     return [twin.step(np.zeros(twin.num_envs, int))[1].tolist() for _ in range(n_steps)]
+
+
+FAILS: list[Episode] = [(1.0, [Step(1.0), Step(0.0)])]
+FINE: list[Episode] = [(1.0, [Step(1.0), Step(1.0)])]
 
 
 def begin_and_step(venv: VecEnv, n_steps: int = 1) -> list[list[float]]:
@@ -672,7 +678,8 @@ def test_recorded_components_travel_with_every_step() -> None:
         assert all(type(value) is float for value in recorded[0].values())
 
 
-def test_the_infos_of_the_environments_are_left_as_they_were() -> None:
+@pytest.mark.parametrize("record_components", [True, False])
+def test_the_infos_of_the_environments_are_left_as_they_were(record_components: bool) -> None:
     class Sharing(DummyVecEnv):
         shared: dict[str, Any] = {"speed": 1.0, "terminal_observation": np.zeros(1)}  # noqa: RUF012
 
@@ -682,13 +689,41 @@ def test_the_infos_of_the_environments_are_left_as_they_were() -> None:
 
     script = [(0.0, [Step(1.0, terminated=True)])]
     venv = Sharing([partial(Scripted, script)] * 2)
-    twin = VecRewardShaping(venv, BONUS, record_components=True)
+    twin = VecRewardShaping(venv, BONUS, record_components=record_components)
     twin.reset()
-    infos = twin.step(np.zeros(2, int))[3]
-    assert [set(info) for info in infos] == [
-        {"speed", "terminal_observation", "reward_components", "reward_shaping"}
-    ] * 2
+    told = {"reward_components", "reward_shaping"} if record_components else {"reward_shaping"}
+    for info in twin.step(np.zeros(2, int))[3]:
+        assert set(info) == {"speed", "terminal_observation", *told}
     assert set(Sharing.shared) == {"speed", "terminal_observation"}
+
+
+@pytest.mark.filterwarnings("ignore:The reward consists of")
+def test_what_is_done_to_a_dict_of_observations_is_not_seen_by_components() -> None:
+    steps = [Step(0.0), Step(0.0), Step(0.0)]
+    venv = DummyVecEnv([partial(Scripted, [(0.0, steps)], as_dict=True)] * 2)
+    age = {"class": "ExpressionReward", "params": {"expression": "obs['age']"}}
+    twin = VecRewardShaping(venv, {"age": age})
+    obs = twin.reset()
+    for step in range(3):
+        assert isinstance(obs, dict)
+        obs["age"] = obs["age"].reshape(2, 1) + 7
+        obs, rewards, _, _ = twin.step(np.zeros(2, int))
+        assert rewards.tolist() == [step, step]
+
+
+def test_env_rewards_are_float64_whatever_the_environments_give() -> None:
+    class Typed(VectorizedComponent):
+        def compute(self, transition: Transition) -> float:
+            return transition.env_reward
+
+        def compute_batch(self, batch: TransitionBatch) -> np.ndarray:
+            assert batch.env_reward.dtype == np.float64
+            return batch.env_reward
+
+    shaper = RewardShaper(RewardComposer({"typed": Typed()}), {"typed": {}})
+    venv = DummyVecEnv([partial(Scripted, FINE)])
+    assert venv.buf_rews.dtype == np.float32
+    assert begin_and_step(VecRewardShaping(venv, shaper)) == [[0.0]]
 
 
 def test_a_given_shaper_is_left_as_it_is() -> None:
@@ -716,9 +751,6 @@ def test_a_file_is_read_and_its_mistakes_are_told_by_line(tmp_path: Path) -> Non
 
 
 # What goes wrong.
-
-FAILS = [(1.0, [Step(1.0), Step(0.0)])]
-FINE = [(1.0, [Step(1.0), Step(1.0)])]
 
 
 def test_a_failing_component_stops_the_run_with_its_name_environment_and_step() -> None:
