@@ -114,8 +114,8 @@ def to_numbers(values: Any, n_envs: int) -> NDArray[Any]:
         rllama_sb3.errors.ComponentError: must give an array with one number for each of 2
         environments, but gave an array of shape (2,) of <U3 (ndarray)
     """
-    # NumPy would also turn text and objects into numbers, and drop imaginary parts.
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.shape == (n_envs,):
+    # NumPy would also turn text and objects into numbers, and drop imaginary parts and masks.
+    if type(values) is np.ndarray and values.dtype.kind in "biuf" and values.shape == (n_envs,):
         return values
     raise ComponentError(
         f"must give an array with one number for each of {n_envs} environments, but gave "

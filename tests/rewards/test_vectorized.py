@@ -382,6 +382,7 @@ def test_a_vectorised_component_may_give_any_type_of_numbers(values: Any) -> Non
         (np.array(["1", "2"]), r"an array of shape \(2,\) of <U1"),
         (np.array([1.0, None]), r"an array of shape \(2,\) of object"),
         (np.array([1j, 2]), r"an array of shape \(2,\) of complex128"),
+        (np.ma.array([1.0, 2.0], mask=[True, False]), "MaskedArray"),
     ],
 )
 def test_what_is_no_number_for_each_environment_is_named(values: Any, shown: str) -> None:
