@@ -89,7 +89,7 @@ class WeightedRewards:
         if self.may_lag:
             raise RllamaError(
                 "the weights of the replay buffer are those of the end of the last training, and "
-                "have moved since. Pass RewardShapingCallback() to every learn()"
+                "may have moved since. Pass RewardShapingCallback() to every learn()"
             )
         try:
             if not self.names:
@@ -110,7 +110,7 @@ class WeightedRewards:
                 "Pass RewardShapingCallback() to learn()"
             )
         # As a list until here: they are set at every step, and needed at some of them. For as few
-        # numbers as these, dot() takes half the time of the operator @.
+        # numbers as these, dot() takes less time than the operator @.
         weights = np.array(self._weights, dtype=np.float32)
         weighted: NDArray[np.float32] = self.raw[key].dot(weights)
         return weighted

@@ -82,8 +82,8 @@ def bytes_per_step(buffer: ReplayBuffer) -> float:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=25, help="pairs of trainings")
-    parser.add_argument("--steps", type=int, default=6_000, help="steps of each training")
+    parser.add_argument("--rounds", type=int, default=101, help="pairs of trainings")
+    parser.add_argument("--steps", type=int, default=1_000, help="steps of each training")
     parser.add_argument("--n-envs", type=int, default=1, help="environments of each training")
     parser.add_argument("--train-freq", type=int, default=4, help="steps between gradient steps")
     arguments = parser.parse_args()

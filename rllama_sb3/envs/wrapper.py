@@ -160,7 +160,7 @@ class RewardShapingWrapper(
         self._raw_rows.append(raw)
         self._weighted_rows.append(weighted)
         if self._record_components:
-            recorded = ComponentValues(zip(self.shaper.names, raw, strict=True))
+            recorded = ComponentValues(zip(self.shaper.names, raw, strict=False))
             info = {**info, "reward_components": recorded}
         if terminated or truncated:
             info = {**info, "reward_shaping": self._sum_up_episode()}
