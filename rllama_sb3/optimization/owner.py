@@ -18,7 +18,7 @@ from typing import Any, Final
 from optuna.trial import BaseTrial, FrozenTrial
 
 OWNER: Final = "owner"
-_CLAIMED_WITHIN: Final = timedelta(minutes=1)
+_CLAIMED_WITHIN: Final = timedelta(seconds=10)
 
 
 @lru_cache(maxsize=1)

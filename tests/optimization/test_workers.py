@@ -184,6 +184,7 @@ def wait_for_trials(tmp_path: Path, n_trials: int) -> None:
     while time.monotonic() < deadline:
         states = read_states(tmp_path / "study.db")
         if states["COMPLETE"] >= n_trials and states["RUNNING"] == 2:
+            time.sleep(0.2)  # until the process has put its name to the trial that began last
             return
         time.sleep(0.02)
     raise AssertionError(f"the search did not get on: {read_states(tmp_path / 'study.db')}")
