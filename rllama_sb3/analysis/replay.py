@@ -1,9 +1,9 @@
 """Trains a trial of the past again, to see that it comes to the same number.
 
 A trial is a function of its config and its seeds, so that its evaluations come out the same to the
-last bit, whatever ran before it or beside it; on the same machine, with the same versions. A trial
-that was pruned is trained to its end: what it had evaluated until then must agree, and what it
-would have come to is told.
+last bit, whichever worker ran it and whatever ran beside it; on the same machine, with the same
+versions. A trial that was pruned is trained to its end: what it had evaluated until then must
+agree, and what it would have come to is told.
 """
 
 from __future__ import annotations

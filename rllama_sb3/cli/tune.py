@@ -54,13 +54,20 @@ def tune(
     storage: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Where the study is kept.", show_default="study.db in the folder"
+            metavar="URL",
+            envvar="RLLAMA_SB3_STORAGE",
+            help="Where the study is kept.",
+            show_default="study.db in the folder",
         ),
     ] = None,
     compare: Annotated[
         bool,
         typer.Option(help="Train what was found, and the file's config, on test seeds."),
     ] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that run trials side by side.", show_default="cores"),
+    ] = None,
     n_jobs: Jobs = None,
     overrides: Overrides = None,
     imports: Imports = None,
@@ -75,6 +82,7 @@ def tune(
     The same command again goes on where it stopped, or reports a search that is finished.
     """
     modules = import_modules(imports or ())
+    from rllama_sb3.analysis.runs import available_cores
     from rllama_sb3.cli.console import get_console, say
 
     own = settings(overrides, tuning__n_trials=n_trials, tuning__seed=seed)
@@ -83,7 +91,17 @@ def tune(
     out = out or Path("runs") / "tune" / file_name(name)
     storage = storage or f"sqlite:///{out / 'study.db'}"
     try:
-        experiment, optimizer = _search(console, config, own, name, storage, out, quiet=quiet)
+        experiment, optimizer = _search(
+            console,
+            config,
+            own,
+            name,
+            storage,
+            out,
+            n_workers=workers or available_cores(),
+            imports=modules,
+            quiet=quiet,
+        )
         winner = None
         if compare:
             winner = _compare(console, experiment, optimizer, out, n_jobs=n_jobs, imports=modules)
@@ -105,6 +123,8 @@ def _search(
     storage: str,
     out: Path,
     *,
+    n_workers: int,
+    imports: Sequence[str],
     quiet: bool,
 ) -> tuple[ExperimentConfig, BayesianRewardOptimizer]:
     """Runs the trials that are missing, and says what came out."""
@@ -121,7 +141,13 @@ def _search(
     display = StudyDisplay(console, experiment, quiet=quiet)
     with located_in(file, overrides):
         optimizer = BayesianRewardOptimizer(
-            experiment, study_name=study_name, storage=storage, out=out, **display.callbacks
+            experiment,
+            study_name=study_name,
+            storage=storage,
+            out=out,
+            n_workers=min(n_workers, experiment.tuning.n_trials),
+            imports=imports,
+            on_poll=display.update,
         )
         if not quiet:
             algorithm, env_id = experiment.algorithm.name, experiment.env.id

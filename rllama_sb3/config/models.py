@@ -14,6 +14,7 @@ Count = Annotated[StrictInt, Field(ge=1)]
 # An integer is a number here, and becomes a float; true is none.
 Weight = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 OneKey = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0.0)]
 Named = StrictStr | dict[str, Any]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
@@ -128,6 +129,9 @@ class TuningConfig(_Section):
     )
     variance_penalty: NotNegative = Field(
         0.0, description="Times the standard deviation over seeds, taken off a trial's value."
+    )
+    trial_timeout: Seconds | None = Field(
+        None, description="Seconds after which a trial is ended, as failed."
     )
     seed: Seed = Field(0, description="Root of the sampler's, tuning and test seeds.")
     n_top_configs: Count = Field(

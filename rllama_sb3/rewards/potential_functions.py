@@ -68,6 +68,11 @@ def register_potential(function: Any = None, /, *, name: str | None = None) -> A
     return register if function is None else register(function)
 
 
+def potential_registry() -> Mapping[str, Callable[..., Any]]:
+    """Returns the registered potential functions by name, as a read-only view."""
+    return _potentials.factories
+
+
 class TablePotential:
     """A potential that is looked up: Φ(s) = table[s], for observations of a ``Discrete`` space.
 

@@ -14,14 +14,14 @@ OUT = Path("runs/tune/experiment")
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a search was made."""
+    """A folder in which two workers have searched."""
     folder = tmp_path_factory.mktemp("searched")
     (folder / "experiment.yaml").write_text(
         tiny_yaml(tuning={"seeds_per_trial": 2, "sampler": "random", "pruner": "none"})
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        arguments = ("--n-trials", "3", "--no-compare")
+        arguments = ("--n-trials", "3", "--workers", "2", "--no-compare")
         result = run("tune", "experiment.yaml", *arguments)
         assert result.exit_code == 0, result.output
     return folder
@@ -33,7 +33,7 @@ def _there(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_each_trial_comes_out_the_same_to_the_last_bit(number: int) -> None:
+def test_each_trial_of_two_workers_comes_out_the_same_to_the_last_bit(number: int) -> None:
     result = run("replay", OUT, "--trial", number)
     assert result.exit_code == 0, result.output
     study = optuna.load_study(study_name="experiment", storage=f"sqlite:///{OUT}/study.db")
