@@ -37,7 +37,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(stream,), daemon=True).start()
     torch.set_num_threads(1)
     _prepare(task)
-    BayesianRewardOptimizer(**task.optimizer).work(worker)
+    BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew)
 
 
 def _prepare(task: WorkerTask) -> None:

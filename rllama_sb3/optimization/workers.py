@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from optuna.exceptions import StorageInternalError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import RllamaError
 from rllama_sb3.optimization.owner import is_run_by
-from rllama_sb3.optimization.storage import MOST_RETRIES
+from rllama_sb3.optimization.patience import end_patience
 from rllama_sb3.optimization.study import (
+    MOST_RETRIES,
     close_abandoned_trials,
     fail_trial,
     n_finished,
@@ -104,10 +106,15 @@ def run_workers(
             if on_poll is not None:
                 on_poll(study)
             time.sleep(_POLL_SECONDS)
+    except BaseException:
+        # Nobody waits for a database that is away, to be told of an interruption or an error.
+        end_patience(study._storage)
+        raise
     finally:
-        crew.dismiss()
-        if on_poll is not None:
-            on_poll(study)
+        with suppress(StorageInternalError):
+            crew.dismiss()
+            if on_poll is not None:
+                on_poll(study)
 
 
 class _Crew:
@@ -140,6 +147,7 @@ class _Crew:
         for worker in self._workers:
             worker.end()
         self._workers.clear()
+        # What the database is not told now it is told when the search goes on.
         close_abandoned_trials(self._study, "interrupted")
 
     def _start(self, number: int) -> None:
