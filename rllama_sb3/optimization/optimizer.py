@@ -27,15 +27,23 @@ from rllama_sb3.config.merging import merge_configs
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import ConfigError, Path, Problem, RllamaError
+from rllama_sb3.optimization.checks import check_tuning
+from rllama_sb3.optimization.exhaustive import is_exhausted, warn_of_grid
 from rllama_sb3.optimization.failures import describe_failure, write_failure
+from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
 from rllama_sb3.optimization.owner import claim
 from rllama_sb3.optimization.patience import StorageAwayError
-from rllama_sb3.optimization.pruners import build_pruner
+from rllama_sb3.optimization.pruners import build_pruner, check_pruner
 from rllama_sb3.optimization.reach import check_reach
 from rllama_sb3.optimization.results import ResultsFolder
-from rllama_sb3.optimization.samplers import build_sampler
-from rllama_sb3.optimization.search_space import SECTION, build_search_space, check_search_space
+from rllama_sb3.optimization.samplers import build_sampler, check_sampler
+from rllama_sb3.optimization.search_space import (
+    SECTION,
+    SearchSpace,
+    build_search_space,
+    check_search_space,
+)
 from rllama_sb3.optimization.storage import open_storage
 from rllama_sb3.optimization.study import (
     BASE_ORIGIN,
@@ -49,8 +57,8 @@ from rllama_sb3.optimization.study import (
     crew_number,
     describe_purpose,
     enqueue_again,
-    has_room,
     n_finished,
+    n_running,
     open_study,
     read_stop,
     stop_study,
@@ -99,10 +107,11 @@ class BayesianRewardOptimizer:
         study_name: Under it the study is found again in its storage.
         storage: ``sqlite:///file.db``, another URL, or an Optuna storage; memory only by default.
         direction: ``"maximize"`` or ``"minimize"``.
-        sampler: ``tpe``, ``gp``, ``qmc``, ``random``, or one of Optuna's; ``tuning.sampler`` by
+        sampler: A name or mapping as in a file (see
+            :func:`~rllama_sb3.optimization.build_sampler`), or one of Optuna's; ``tuning.sampler``
+            by default.
+        pruner: Likewise (see :func:`~rllama_sb3.optimization.build_pruner`); ``tuning.pruner`` by
             default.
-        pruner: ``median``, ``halving``, ``hyperband``, ``none``, or one of Optuna's;
-            ``tuning.pruner`` by default.
         seed: Of the sampler; ``tuning.seed`` by default.
         out: Folder for results, which :mod:`rllama_sb3.optimization.results` describes; nothing is
             written without it.
@@ -151,8 +160,8 @@ class BayesianRewardOptimizer:
         storage: str | BaseStorage | None = None,
         direction: str = "maximize",
         *,
-        sampler: str | BaseSampler | None = None,
-        pruner: str | BasePruner | None = None,
+        sampler: Named | BaseSampler | None = None,
+        pruner: Named | BasePruner | None = None,
         seed: int | None = None,
         out: str | FilePath | None = None,
         callbacks: Sequence[StudyCallback] = (),
@@ -183,14 +192,15 @@ class BayesianRewardOptimizer:
             raise ConfigError(*problems)
         self.base_config = base
         self.search_space = build_search_space(space, base, where=where)
-        problems += [] if config is None else check_reach(self.search_space, config)
+        self._sampler = tuning.sampler if sampler is None else sampler
+        self._pruner = tuning.pruner if pruner is None else pruner
+        problems += _check_search(self.search_space, config, self._sampler, self._pruner)
         if problems:
             raise ConfigError(*problems)
         self.study: Study | None = None
         self._config = config
         self._study_name = study_name or _DEFAULT_NAME
         self._storage, self._direction = storage, direction
-        self._sampler, self._pruner = sampler or tuning.sampler, pruner or tuning.pruner
         self._seed = tuning.seed if seed is None else seed
         self._out = None if out is None else FilePath(out)
         self._callbacks = tuple(callbacks)
@@ -226,8 +236,6 @@ class BayesianRewardOptimizer:
             )
         else:
             self._objective = partial(objective_function, **(objective_kwargs or {}))
-        self._build_sampler(n_known=0)  # An unknown name is told now.
-        self._build_pruner()
 
     @property
     def best_params(self) -> dict[str, Any]:
@@ -277,12 +285,13 @@ class BayesianRewardOptimizer:
             KeyboardInterrupt: What has ended is kept; calling again continues.
 
         Warns:
-            UserWarning: As of :meth:`SearchSpace.base_values`.
+            UserWarning: As of :meth:`SearchSpace.base_values`; or a grid has fewer or more points
+                than the study will have trials.
         """
         with _no_empty_folders_left(self._out):
             study, results = self._open()
         self._keep(study, results)
-        if n_finished(study) < self.n_trials:
+        if not self._is_over(study):
             try:
                 if self._n_workers is None:
                     self._run_here(study, results)
@@ -317,6 +326,11 @@ class BayesianRewardOptimizer:
         # What runs out of memory with these values need not with others.
         self._run_missing(study, catch=(MemoryError,), is_experiment=True)
 
+    def _is_over(self, study: Study) -> bool:
+        if n_finished(study) >= self.n_trials:
+            return True
+        return n_running(study) == 0 and is_exhausted(study)
+
     def _run_here(self, study: Study, results: ResultsFolder | None) -> None:
         self._run_missing(
             study,
@@ -337,8 +351,9 @@ class BayesianRewardOptimizer:
     ) -> None:
         """Runs trials until the study has all of them, is stopped, or a callback stops this."""
         study._stop_flag = False
-        while read_stop(study) is None and n_finished(study) < self.n_trials:
-            if not has_room(study, self.n_trials):
+        while read_stop(study) is None and not self._is_over(study):
+            has_room = n_finished(study) + n_running(study) < self.n_trials
+            if not has_room or is_exhausted(study):
                 time.sleep(_IDLE_SECONDS)
                 take_over_silent_trials(study)
                 continue
@@ -355,7 +370,8 @@ class BayesianRewardOptimizer:
             except Exception:
                 if not self._was_taken_away(study):
                     raise
-            if study._stop_flag:
+            # A sampler stops it when nothing is left to propose; the loop sees that by itself.
+            if study._stop_flag and not is_exhausted(study):
                 return
 
     def _run_workers(self, study: Study, results: ResultsFolder | None) -> None:
@@ -376,7 +392,7 @@ class BayesianRewardOptimizer:
             study,
             replace(self._task, crew=crew_number(study)),
             n_workers=self._n_workers,
-            n_trials=self.n_trials,
+            is_over=self._is_over,
             logs=worker_logs(self._out),
             trial_timeout=self._trial_timeout,
             on_poll=poll,
@@ -408,6 +424,7 @@ class BayesianRewardOptimizer:
                 study.enqueue_trial(base, user_attrs={ORIGIN: BASE_ORIGIN})
         study.sampler = self._build_sampler(n_known, crew_number(study))
         study.pruner = self._build_pruner()
+        warn_of_grid(study, self.n_trials)
         self.study = study
         return study, results
 
@@ -481,7 +498,12 @@ class BayesianRewardOptimizer:
         if isinstance(self._sampler, BaseSampler):
             return self._sampler
         return build_sampler(
-            self._sampler, self._seed, n_trials=self.n_trials, n_known=n_known, worker=worker
+            self._sampler,
+            self._seed,
+            space=self.search_space,
+            n_trials=self.n_trials,
+            n_known=n_known,
+            worker=worker,
         )
 
     def _build_pruner(self) -> BasePruner:
@@ -552,6 +574,22 @@ def _check_workers(
         rule = "must be left out with worker processes, which cannot call what is in this one"
         problems.append(Problem(("callbacks",), rule, remedy="Use on_poll."))
     return problems
+
+
+def _check_search(
+    space: SearchSpace,
+    config: ExperimentConfig | None,
+    sampler: Named | BaseSampler,
+    pruner: Named | BasePruner,
+) -> list[Problem]:
+    """Returns why a space cannot be searched in this way."""
+    if config is None:
+        return [*check_sampler(sampler, space), *check_pruner(pruner)]
+    n_evaluations = config.evaluation.n_evaluations
+    return [
+        *check_reach(space, config),
+        *check_tuning(config.tuning, n_evaluations, space, sampler=sampler, pruner=pruner),
+    ]
 
 
 @contextmanager

@@ -124,10 +124,9 @@ def n_finished(study: Study) -> int:
     return len(_counted(study.get_trials(deepcopy=False)))
 
 
-def has_room(study: Study, n_trials: int) -> bool:
-    """Whether a study of so many trials lacks more than are being run."""
-    trials = study.get_trials(deepcopy=False)
-    return len(_counted(trials)) + len(_alive(study, trials)) < n_trials
+def n_running(study: Study) -> int:
+    """Returns how many trials are being run, as far as is known on any machine."""
+    return len(_alive(study, study.get_trials(deepcopy=False)))
 
 
 def why_needless(study: Study, trial: Trial, n_trials: int) -> dict[str, Any] | None:

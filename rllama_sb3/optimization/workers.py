@@ -32,7 +32,6 @@ from rllama_sb3.optimization.study import (
     MOST_RETRIES,
     close_abandoned_trials,
     fail_trial,
-    n_finished,
     read_stop,
 )
 from rllama_sb3.optimization.worker_task import WorkerTask, send_task
@@ -74,7 +73,7 @@ def run_workers(
     task: WorkerTask,
     *,
     n_workers: int,
-    n_trials: int,
+    is_over: Callable[[Study], bool],
     logs: Path,
     trial_timeout: float | None = None,
     on_poll: Callable[[Study], None] | None = None,
@@ -85,7 +84,7 @@ def run_workers(
         study: The study, in a database.
         task: What each worker is to do.
         n_workers: How many processes.
-        n_trials: Trials of the study in total, whoever runs them.
+        is_over: Whether a study has all its trials, whoever ran them.
         logs: The folder of the workers' output.
         trial_timeout: Seconds after which a trial is ended, as failed.
         on_poll: Called with the study several times a second.
@@ -100,7 +99,7 @@ def run_workers(
             stop = read_stop(study)
             if stop is not None:
                 raise RllamaError(stop)
-            if n_finished(study) >= n_trials:
+            if is_over(study):
                 return
             crew.look_after(n_workers)
             if on_poll is not None:

@@ -137,6 +137,9 @@ def test_callbacks_see_each_trial_start_and_end() -> None:
         ({"search_space": {"agnet": {}}}, r"search_space\.agnet: .* Did you mean 'agent'\?"),
         ({"sampler": "tpee"}, r"tuning\.sampler: must be one of"),
         ({"pruner": "medain"}, r"tuning\.pruner: must be one of"),
+        ({"sampler": {}}, r"tuning\.sampler\.name: missing key"),
+        ({"pruner": {"name": "median", "startup": 1}}, r"tuning\.pruner\.startup: is not a param"),
+        ({"sampler": "grid"}, r"search_space\.agent\.rate: must have a step, as the sampler grid"),
     ],
 )
 def test_wrong_arguments_are_told_before_anything_starts(
