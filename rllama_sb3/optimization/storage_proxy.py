@@ -15,15 +15,16 @@ from __future__ import annotations
 import socket
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final
 
 import grpc
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import GrpcStorageProxy, RDBStorage, _CachedStorage, run_grpc_proxy_server
+from optuna.storages import GrpcStorageProxy, RDBStorage, _CachedStorage
+from optuna.storages._grpc.server import make_server
 from optuna.storages._heartbeat import BaseHeartbeat
 
 from rllama_sb3.errors import ConfigError, Problem
@@ -39,6 +40,7 @@ from rllama_sb3.optimization.study import take_over_silent_trials
 DEFAULT_PORT: Final = 13000
 # Requests that the proxy answers at the same time, each with a connection to the database.
 N_THREADS: Final = 16
+_SECONDS_TO_END: Final = 1.0
 
 # What a client asks to learn how often signs of life are wanted, by an id that no study has.
 _HEARTBEAT_QUESTION: Final = -1
@@ -118,15 +120,11 @@ class _ServedStorage(_CachedStorage):
         return super().get_study_name_from_id(study_id)
 
 
-def run_proxy(
-    database: RDBStorage,
-    *,
-    host: str,
-    port: int,
-    n_threads: int = N_THREADS,
-    on_start: Callable[[], None] = lambda: None,
-) -> None:
-    """Serves a database until it is interrupted.
+@contextmanager
+def serving(
+    database: RDBStorage, *, host: str, port: int, n_threads: int = N_THREADS
+) -> Iterator[None]:
+    """Serves a database as long as the block lasts.
 
     Args:
         database: The database, with heartbeats.
@@ -134,24 +132,25 @@ def run_proxy(
             likes with the studies.
         port: The port to listen on.
         n_threads: Requests that are answered at the same time.
-        on_start: Called when nothing stands in the way.
 
     Raises:
         ConfigError: The address is not there to be listened on.
-        KeyboardInterrupt: It was interrupted.
     """
     _check_free(host, port)
     storage = _ServedStorage(database)
     over = threading.Event()
-    on_start()
-    threading.Thread(target=_watch, args=(storage, over), daemon=True).start()
-    with warnings.catch_warnings(), ThreadPoolExecutor(n_threads) as pool:
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    watch = threading.Thread(target=_watch, args=(storage, over))
+    with ThreadPoolExecutor(n_threads) as pool:
+        server = make_server(storage, host, port, pool)
+        server.start()
+        watch.start()
         try:
-            run_grpc_proxy_server(storage, host=host, port=port, thread_pool=pool)
+            yield
         finally:
             over.set()
             end_patience(storage)  # of requests that wait for the database
+            server.stop(_SECONDS_TO_END).wait()
+            watch.join()
 
 
 def _watch(storage: _CachedStorage, over: threading.Event) -> None:

@@ -14,6 +14,7 @@ It differs from Optuna's own in two answers:
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -50,6 +51,8 @@ class StudyDatabase(RDBStorage):
             grace_period=_GRACE * heartbeat,
             heartbeat_stale_trial_callback=_TryAgain(MOST_RETRIES),
         )
+        # A server should not find out by itself that nobody is there any more.
+        weakref.finalize(self, self.engine.dispose)
         self._confirmed_after = float(_CONFIRMED_AFTER * heartbeat)
         # By study: when a trial was first found silent.
         self._silent_since: dict[int, dict[int, float]] = {}
