@@ -43,16 +43,19 @@ class StudyDatabase(RDBStorage):
     """
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any], heartbeat: int) -> None:
-        super().__init__(
-            # Optuna fills in {placeholders}.
-            url.replace("{", "{{").replace("}", "}}"),
-            engine_kwargs=engine_kwargs,
-            heartbeat_interval=heartbeat,
-            grace_period=_GRACE * heartbeat,
-            heartbeat_stale_trial_callback=_TryAgain(MOST_RETRIES),
-        )
-        # A server should not find out by itself that nobody is there any more.
-        weakref.finalize(self, self.engine.dispose)
+        try:
+            super().__init__(
+                # Optuna fills in {placeholders}.
+                url.replace("{", "{{").replace("}", "}}"),
+                engine_kwargs=engine_kwargs,
+                heartbeat_interval=heartbeat,
+                grace_period=_GRACE * heartbeat,
+                heartbeat_stale_trial_callback=_TryAgain(MOST_RETRIES),
+            )
+        finally:
+            # A server should not have to find out by itself that nobody is there any more.
+            if hasattr(self, "engine"):
+                weakref.finalize(self, self.engine.dispose)
         self._confirmed_after = float(_CONFIRMED_AFTER * heartbeat)
         # By study: when a trial was first found silent.
         self._silent_since: dict[int, dict[int, float]] = {}
