@@ -32,10 +32,13 @@ def storage_proxy(
 
     Ctrl-C ends it; searches wait some minutes for another one at the same place.
     """
+    import optuna
+
     from rllama_sb3.cli.console import get_console, say
     from rllama_sb3.optimization.storage import is_file, open_database, shown_storage
     from rllama_sb3.optimization.storage_proxy import N_THREADS, serving
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = get_console()
     # Processes that write to one file at the same moment wait for each other, and not in turn.
     n_threads = 1 if is_file(storage) else N_THREADS

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-import warnings
 from pathlib import Path as FilePath
 from typing import Any, Final
 
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, get_storage
 from sqlalchemy.engine import URL
 
@@ -223,12 +222,10 @@ def _set_up(url: URL, heartbeat: int, n_connections: int) -> RDBStorage:
     text = url.render_as_string(hide_password=False)
     for n_left in reversed(range(_MOST_TRIES_TO_SET_UP)):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                if url.get_backend_name() == "sqlite":
-                    arguments: dict[str, Any] = {"connect_args": {"timeout": _SQLITE_TIMEOUT}}
-                    return StudyDatabase(text, arguments, heartbeat)
-                return PatientStorage(text, _server_arguments(url, n_connections), heartbeat)
+            if url.get_backend_name() == "sqlite":
+                arguments = {"connect_args": {"timeout": _SQLITE_TIMEOUT}}
+                return StudyDatabase(text, arguments, heartbeat)
+            return PatientStorage(text, _server_arguments(url, n_connections), heartbeat)
         except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
             # Another process may be making the tables at this moment.
             if n_left == 0 or not _is_made_already(error):

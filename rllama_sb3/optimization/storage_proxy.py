@@ -33,7 +33,6 @@ from rllama_sb3.optimization.patience import (
     PatientEnd,
     end_patience,
     patient,
-    reason_of,
 )
 from rllama_sb3.optimization.study import take_over_silent_trials
 
@@ -41,6 +40,7 @@ DEFAULT_PORT: Final = 13000
 # Requests that the proxy answers at the same time, each with a connection to the database.
 N_THREADS: Final = 16
 _SECONDS_TO_END: Final = 1.0
+_FIRST_ANSWER_SECONDS: Final = 10.0
 
 # What a client asks to learn how often signs of life are wanted, by an id that no study has.
 _HEARTBEAT_QUESTION: Final = -1
@@ -73,18 +73,17 @@ class ProxyClient(PatientEnd, GrpcStorageProxy, BaseHeartbeat):
     Args:
         host: Where the proxy runs.
         port: Its port.
-        seconds: How long to wait for its first answer.
 
     Raises:
         ConnectionError: It does not answer.
     """
 
-    def __init__(self, host: str, port: int, *, seconds: float = 10.0) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self.patience = Patience(_is_away)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             super().__init__(host=host, port=port)
-        self.wait_server_ready(timeout=seconds)
+        self.wait_server_ready(timeout=_FIRST_ANSWER_SECONDS)
         try:
             self._interval: int | None = int(self.get_study_name_from_id(_HEARTBEAT_QUESTION))
         except KeyError:
@@ -170,8 +169,8 @@ def _check_free(host: str, port: int) -> None:
         with closing(socket.socket(place[0], place[1])) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place[4])
-    except (OSError, OverflowError) as error:
-        rule = f"must be an address to listen on that is free ({reason_of(error)})"
+    except OSError as error:
+        rule = f"must be an address to listen on that is free ({error.strerror})"
         remedy = "Choose another --host or --port."
         raise ConfigError(Problem((), rule, f"{host}:{port}", remedy)) from error
 

@@ -14,11 +14,13 @@ It differs from Optuna's own in two answers:
 from __future__ import annotations
 
 import time
+import warnings
 import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._rdb.models import TrialHeartbeatModel, TrialModel
 from optuna.study import Study
@@ -44,14 +46,16 @@ class StudyDatabase(RDBStorage):
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any], heartbeat: int) -> None:
         try:
-            super().__init__(
-                # Optuna fills in {placeholders}.
-                url.replace("{", "{{").replace("}", "}}"),
-                engine_kwargs=engine_kwargs,
-                heartbeat_interval=heartbeat,
-                grace_period=_GRACE * heartbeat,
-                heartbeat_stale_trial_callback=_TryAgain(MOST_RETRIES),
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                super().__init__(
+                    # Optuna fills in {placeholders}.
+                    url.replace("{", "{{").replace("}", "}}"),
+                    engine_kwargs=engine_kwargs,
+                    heartbeat_interval=heartbeat,
+                    grace_period=_GRACE * heartbeat,
+                    heartbeat_stale_trial_callback=_TryAgain(MOST_RETRIES),
+                )
         finally:
             # A server should not have to find out by itself that nobody is there any more.
             if hasattr(self, "engine"):
