@@ -5,9 +5,6 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -18,15 +15,14 @@ from typing import Any
 import objectives
 import optuna
 import pytest
-from command_line import children_of, start, wait_until_gone
+from command_line import children_of, wait_until_gone
 from other_host import OTHER_HOST, move_there
 from postgres import Server
-from tiny import tiny_yaml
 
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
 from rllama_sb3.optimization.owner import OWNER, this_machine
-from rllama_sb3.optimization.study import n_finished, open_study
+from rllama_sb3.optimization.study import n_finished
 
 SECRET = "s3cr3t-w0rd"
 SPACE = {"rate": {"suggest": "float", "low": 0.0, "high": 1.0, "name": "rate"}}
@@ -177,7 +173,7 @@ def begin_together(storage: str, at_once: Any) -> None:
     ("change", "words"),
     [
         (("right", "wrong"), "password authentication failed"),
-        (("/postgres", "/no_such"), "database \"no_such\" does not exist"),
+        (("/postgres", "/no_such"), 'database "no_such" does not exist'),
         (("/rllama_sb3_pg_", "/no_such_"), "No such file or directory"),
     ],
 )
