@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from command_line import children_of, wait_until_gone
 from other_host import OTHER_HOST, move_there
 from postgres import Server
 
-from rllama_sb3.errors import ConfigError
+from rllama_sb3.cli.tune import own_command
+from rllama_sb3.errors import ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
 from rllama_sb3.optimization.owner import OWNER, this_machine
 from rllama_sb3.optimization.study import n_finished
@@ -117,12 +119,12 @@ def hang_elsewhere(storage: str, marker: str) -> None:
     build(storage, hang).optimize()
 
 
-@pytest.mark.parametrize("n_workers", [2])
 def test_a_server_that_is_gone_for_ten_seconds_loses_nothing(
-    postgres: Server, tmp_path: Path, n_workers: int
+    postgres: Server, tmp_path: Path
 ) -> None:
     storage = postgres.new_database()
     outage: list[threading.Thread] = []
+    before: list[optuna.trial.FrozenTrial] = []
 
     def fail_the_server(study: optuna.Study) -> None:
         if not outage and counts(study)["COMPLETE"] >= 2 and counts(study)["RUNNING"] == 2:
@@ -131,15 +133,15 @@ def test_a_server_that_is_gone_for_ten_seconds_loses_nothing(
             outage.append(threading.Timer(10.0, postgres.start))
             outage[0].start()
 
-    before: list[optuna.trial.FrozenTrial] = []
-    objective = functools.partial(objectives.quick, seconds=1.0)
+    # So long that both are at a trial, of which nothing is heard for longer than is waited for.
+    objective = functools.partial(objectives.quick, seconds=0.8)
     optimizer = build(
-        storage, objective, n_workers=2, out=tmp_path, n_trials=8, on_poll=fail_the_server
+        storage, objective, n_workers=2, out=tmp_path, n_trials=6, on_poll=fail_the_server
     )
     study = optimizer.optimize()[2]
     outage[0].join()
-    assert counts(study) == {"COMPLETE": 8}
-    assert len(set(rates(study))) == 8
+    assert counts(study) == {"COMPLETE": 6}
+    assert len(set(rates(study))) == 6
     ended = [trial for trial in before if trial.state.is_finished()]
     assert len(ended) >= 2
     assert [study.trials[trial.number] for trial in ended] == ended
@@ -167,6 +169,81 @@ def begin_together(storage: str, at_once: Any) -> None:
 
 
 # Passwords
+
+
+def test_the_password_is_written_nowhere_by_two_machines_that_tune(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = postgres.new_database(SECRET)
+    monkeypatch.setenv("RLLAMA_SB3_STORAGE", storage)
+    (tmp_path / "experiment.yaml").write_text(tiny_yaml())
+    (tmp_path / "elsewhere.py").write_text(
+        f"from rllama_sb3.optimization import owner\nowner.this_machine = lambda: {OTHER_HOST!r}\n"
+    )
+    command = ["tune", "experiment.yaml", "--n-trials", "4", "--workers", "1", "--no-compare"]
+    hosts = [
+        start(*command, cwd=tmp_path),
+        start(*command, "--import", "elsewhere", cwd=tmp_path),
+    ]
+    titles = watch_titles(hosts)
+    output = "".join(process.communicate()[0] for process in hosts)
+    assert [process.returncode for process in hosts] == [0, 0], output
+    assert len(titles) >= 3
+    assert_unsaid([*titles, output], tmp_path)
+    assert "postgresql+psycopg://postgres:***@/study_" in output
+
+    study = optuna.load_study(study_name="experiment", storage=open_storage(storage))
+    assert counts(study)["COMPLETE"] + counts(study)["PRUNED"] == n_finished(study) == 4
+    out = tmp_path / "runs" / "tune" / "experiment"
+    assert (out / "best_model.zip").exists()
+    assert f"trial {study.best_trial.number}," in (out / "best.yaml").read_text()
+    assert len((out / "trials.csv").read_text().splitlines()) == 1 + len(study.trials)
+    assert not list(out.glob(".*"))
+
+
+def watch_titles(processes: list[subprocess.Popen[str]]) -> set[str]:
+    """Returns what every process is called of those that these start, until these have ended."""
+    titles = set()
+    while any(process.poll() is None for process in processes):
+        for process in processes:
+            for pid in (process.pid, *children_of(process.pid)):
+                with suppress(OSError):
+                    titles.add(Path(f"/proc/{pid}/cmdline").read_text())
+        time.sleep(0.1)
+    return titles - {""}
+
+
+def assert_unsaid(said: list[str], folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) >= 4
+    assert not [text for text in said if SECRET in text]
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_the_password_is_not_in_what_is_said_of_a_bug(postgres: Server, tmp_path: Path) -> None:
+    storage = postgres.new_database(SECRET)
+    titles: set[str] = set()
+
+    def watch(study: optuna.Study) -> None:
+        for pid in children_of(os.getpid()):
+            titles.add(Path(f"/proc/{pid}/cmdline").read_text())
+
+    broken = functools.partial(objectives.broken, marker=str(tmp_path / "mended"))
+    with pytest.raises(RllamaError, match="the bug of the user") as caught:
+        build(storage, broken, n_workers=1, out=tmp_path, on_poll=watch).optimize()
+    assert any("rllama_sb3.optimization.worker" in title for title in titles)
+    assert (tmp_path / "failures" / "0001.txt").exists()
+    assert "the bug of the user" in next((tmp_path / "workers").iterdir()).read_text()
+    assert_unsaid([*titles, str(caught.value)], tmp_path)
+
+
+def test_the_command_that_continues_is_shown_without_the_password() -> None:
+    url = f"postgresql://me:{SECRET}@host/db"
+    for option in (["--storage", url], [f"--storage={url}"]):
+        shown = own_command(["tune", "a.yaml", *option], url)
+        assert "tune a.yaml --storage" in shown
+        assert "postgresql+psycopg://me:***@host/db" in shown
+        assert SECRET not in shown
 
 
 @pytest.mark.parametrize(
