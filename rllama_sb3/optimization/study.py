@@ -44,6 +44,8 @@ RETRY_OF: Final = "retry_of"
 REPEATS: Final = "repeats"
 
 BASE_ORIGIN: Final = "base config"
+# Where Optuna keeps what an enqueued trial is to try.
+FIXED: Final = "fixed_params"
 # Attributes of studies.
 _MADE_FOR: Final = "rllama_sb3"
 _MADE_BY: Final = "rllama_sb3_made_by"
@@ -180,9 +182,7 @@ def _origin_of(trial: FrozenTrial) -> tuple[Any, ...] | None:
     attrs = trial.user_attrs
     if RETRY_OF in attrs:
         return (RETRY_OF, attrs[RETRY_OF])
-    return (
-        (ORIGIN, attrs[ORIGIN], trial.system_attrs.get("fixed_params")) if ORIGIN in attrs else None
-    )
+    return (ORIGIN, attrs[ORIGIN], trial.system_attrs.get(FIXED)) if ORIGIN in attrs else None
 
 
 def fail_trial(study: Study, trial: FrozenTrial, reason: str, *, interrupted: bool = False) -> bool:
@@ -272,7 +272,7 @@ def best_trial(study: Study) -> FrozenTrial | None:
 
 
 def _enqueue(study: Study, trial: FrozenTrial) -> None:
-    params = trial.system_attrs.get("fixed_params") or trial.params
+    params = trial.system_attrs.get(FIXED) or trial.params
     if params:
         kept = {ORIGIN: trial.user_attrs[ORIGIN]} if ORIGIN in trial.user_attrs else {}
         study.enqueue_trial(dict(params), user_attrs={RETRY_OF: trial.number, **kept})

@@ -26,7 +26,7 @@ from optuna.storages._rdb.models import TrialHeartbeatModel, TrialModel
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from rllama_sb3.optimization.study import MOST_RETRIES, ORIGIN, RETRY_OF
+from rllama_sb3.optimization.study import FIXED, MOST_RETRIES, ORIGIN, RETRY_OF
 
 HEARTBEAT_SECONDS: Final = 15
 # Both in heartbeats: how old the last sign of life is that counts as silence, and how long after
@@ -111,4 +111,8 @@ class _TryAgain(RetryHeartbeatStaleTrialCallback):
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         kept = {ORIGIN: trial.user_attrs[ORIGIN]} if ORIGIN in trial.user_attrs else {}
         trial.user_attrs = {**kept, RETRY_OF: trial.number}
+        if trial.params:
+            # As of any enqueued trial: what it has not asked for yet goes with what it has.
+            trial.system_attrs = {FIXED: dict(trial.params), **trial.system_attrs}
+            trial.params, trial.distributions = {}, {}
         super().__call__(study, trial)

@@ -32,6 +32,7 @@ from rllama_sb3.optimization.study import (
     MOST_RETRIES,
     close_abandoned_trials,
     fail_trial,
+    n_finished,
     read_stop,
 )
 from rllama_sb3.optimization.worker_task import WorkerTask, send_task
@@ -41,6 +42,9 @@ from rllama_sb3.rewards.schedules import schedule_registry
 
 _POLL_SECONDS: Final = 0.25
 _TAIL_LINES: Final = 30
+# For each worker, without a trial that came to an end: one that ends its process is given up after
+# three times.
+_MOST_DEATHS: Final = 10
 
 
 @dataclass
@@ -125,6 +129,7 @@ class _Crew:
         self._study, self._task, self._logs = study, task, logs
         self._timeout = trial_timeout
         self._workers: list[_Worker] = []
+        self._n_deaths, self._ended_before = 0, -1
         # When each running trial was seen first: clocks of machines differ.
         self._seen_at: dict[int, float] = {}
 
@@ -176,11 +181,23 @@ class _Crew:
                 f"{_tail(worker.log)}"
             )
         name = signal.Signals(-code).name
+        self._count_deaths(worker, name)
         # The kernel ends processes so when memory runs out.
         cause = ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
         close_abandoned_trials(
             self._study, f"its worker was ended by {name}{cause}", most_retries=MOST_RETRIES
         )
+
+    def _count_deaths(self, worker: _Worker, name: str) -> None:
+        """Gives up when workers are ended again and again before any has finished a trial."""
+        ended = n_finished(self._study)
+        self._n_deaths = self._n_deaths + 1 if ended == self._ended_before else 1
+        self._ended_before = ended
+        if self._n_deaths > _MOST_DEATHS * (len(self._workers) + 1):
+            raise RllamaError(
+                f"workers of the search were ended {self._n_deaths} times before a trial was, the "
+                f"last one by {name}. The end of {worker.log}:\n{_tail(worker.log)}"
+            )
 
     def _end_long_trials(self) -> None:
         if self._timeout is None:
