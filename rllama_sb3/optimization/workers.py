@@ -40,7 +40,11 @@ from rllama_sb3.rewards.component import component_registry
 from rllama_sb3.rewards.potential_functions import potential_registry
 from rllama_sb3.rewards.schedules import schedule_registry
 
-_POLL_SECONDS: Final = 0.25
+# How long nobody looks at the study: the least, and the most, and in between so long that looking
+# takes a tenth of the time, however many machines look and however many trials there are.
+_SHORTEST_REST: Final = 0.25
+_LONGEST_REST: Final = 5.0
+_REST_PER_LOOK: Final = 10
 _TAIL_LINES: Final = 30
 # For each worker, without a trial that came to an end: one that ends its process is given up after
 # three times.
@@ -100,6 +104,7 @@ def run_workers(
     crew = _Crew(study, task, logs, trial_timeout)
     try:
         while True:
+            began = time.monotonic()
             stop = read_stop(study)
             if stop is not None:
                 raise RllamaError(stop)
@@ -108,7 +113,8 @@ def run_workers(
             crew.look_after(n_workers)
             if on_poll is not None:
                 on_poll(study)
-            time.sleep(_POLL_SECONDS)
+            rest = _REST_PER_LOOK * (time.monotonic() - began)
+            time.sleep(min(max(rest, _SHORTEST_REST), _LONGEST_REST))
     except BaseException:
         # Nobody waits for a database that is away, to be told of an interruption or an error.
         end_patience(study._storage)
