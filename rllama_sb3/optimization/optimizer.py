@@ -51,15 +51,15 @@ from rllama_sb3.optimization.study import (
     INTERRUPTED,
     MOST_RETRIES,
     ORIGIN,
+    Progress,
     best_trial,
     clear_stop,
     close_abandoned_trials,
     crew_number,
     describe_purpose,
     enqueue_again,
-    n_finished,
-    n_running,
     open_study,
+    read_progress,
     read_stop,
     stop_study,
     take_over_silent_trials,
@@ -326,10 +326,11 @@ class BayesianRewardOptimizer:
         # What runs out of memory with these values need not with others.
         self._run_missing(study, catch=(MemoryError,), is_experiment=True)
 
-    def _is_over(self, study: Study) -> bool:
-        if n_finished(study) >= self.n_trials:
+    def _is_over(self, study: Study, progress: Progress | None = None) -> bool:
+        progress = progress or read_progress(study)
+        if progress.n_finished >= self.n_trials:
             return True
-        return n_running(study) == 0 and is_exhausted(study)
+        return progress.n_running == 0 and is_exhausted(study)
 
     def _run_here(self, study: Study, results: ResultsFolder | None) -> None:
         self._run_missing(
@@ -351,9 +352,12 @@ class BayesianRewardOptimizer:
     ) -> None:
         """Runs trials until the study has all of them, is stopped, or a callback stops this."""
         study._stop_flag = False
-        while read_stop(study) is None and not self._is_over(study):
-            has_room = n_finished(study) + n_running(study) < self.n_trials
-            if not has_room or is_exhausted(study):
+        while read_stop(study) is None:
+            progress = read_progress(study)
+            if self._is_over(study, progress):
+                return
+            is_full = progress.n_finished + progress.n_running >= self.n_trials
+            if is_full or is_exhausted(study):
                 time.sleep(_IDLE_SECONDS)
                 take_over_silent_trials(study)
                 continue

@@ -19,6 +19,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -121,14 +122,28 @@ def crew_number(study: Study) -> int:
     return 0 if study.user_attrs.get(_MADE_BY) == own else zlib.crc32(own.encode())
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        n_finished: How many trials count: those that came to an end, not those that were cut off.
+        n_running: How many are being run, as far as is known on any machine.
+    """
+
+    n_finished: int
+    n_running: int
+
+
+def read_progress(study: Study) -> Progress:
+    """Reads the trials of a study once, which takes the longer the more are running."""
+    trials = study.get_trials(deepcopy=False)
+    return Progress(len(_counted(trials)), len(_alive(study, trials)))
+
+
 def n_finished(study: Study) -> int:
-    """Returns how many trials count: those that came to an end, not those that were cut off."""
-    return len(_counted(study.get_trials(deepcopy=False)))
-
-
-def n_running(study: Study) -> int:
-    """Returns how many trials are being run, as far as is known on any machine."""
-    return len(_alive(study, study.get_trials(deepcopy=False)))
+    """Returns how many trials count; see :class:`Progress`."""
+    return read_progress(study).n_finished
 
 
 def why_needless(study: Study, trial: Trial, n_trials: int) -> dict[str, Any] | None:
@@ -139,6 +154,9 @@ def why_needless(study: Study, trial: Trial, n_trials: int) -> dict[str, Any] | 
         trial: The trial.
         n_trials: How many the study is to have.
     """
+    attrs = trial.user_attrs
+    if trial.number < n_trials and ORIGIN not in attrs and RETRY_OF not in attrs:
+        return None  # There cannot be so many before it, or another one like it.
     trials = study.get_trials(deepcopy=False)
     own = next(other for other in trials if other.number == trial.number)
     earlier = [other for other in trials if other.number < trial.number]
