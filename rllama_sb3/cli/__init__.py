@@ -13,10 +13,22 @@ from rllama_sb3.cli.evaluate import evaluate
 from rllama_sb3.cli.init import init
 from rllama_sb3.cli.replay import replay
 from rllama_sb3.cli.schema import schema
+from rllama_sb3.cli.storage_proxy import storage_proxy
 from rllama_sb3.cli.train import train
 from rllama_sb3.cli.tune import tune
 
-for _command in (init, check, train, tune, replay, evaluate, compare, components, schema):
+for _command in (
+    init,
+    check,
+    train,
+    tune,
+    replay,
+    evaluate,
+    compare,
+    components,
+    schema,
+    storage_proxy,
+):
     app.command()(_command)
 
 

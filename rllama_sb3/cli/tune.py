@@ -56,8 +56,9 @@ def tune(
         typer.Option(
             metavar="URL",
             envvar="RLLAMA_SB3_STORAGE",
-            help="Where the study is kept.",
+            help="Where the study is kept, of which other machines may run trials too.",
             show_default="study.db in the folder",
+            show_envvar=True,
         ),
     ] = None,
     compare: Annotated[
@@ -109,7 +110,7 @@ def tune(
         say(
             console,
             f"Interrupted. What was finished is kept in {out}; the same command continues:",
-            _own_command(),
+            own_command(sys.argv[1:], storage),
         )
         raise typer.Exit(INTERRUPTED) from None
     _say_places(console, out, storage, winner)
@@ -284,7 +285,10 @@ def _say_places(console: Console, out: Path, storage: str, winner: Path | None) 
     )
 
 
-def _own_command() -> str:
+def own_command(arguments: Sequence[str], storage: str) -> str:
+    """Returns a command as it can be shown: the password of its storage is left out."""
     from rllama_sb3.cli.console import shell_line
+    from rllama_sb3.optimization.storage import shown_storage
 
-    return "  " + shell_line("rllama-sb3", *sys.argv[1:])
+    shown = (argument.replace(storage, shown_storage(storage)) for argument in arguments)
+    return "  " + shell_line("rllama-sb3", *shown)

@@ -28,10 +28,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.optimization.finite import Point, distributions_of, points_of, values_of
 from rllama_sb3.optimization.search_space import SearchSpace
-from rllama_sb3.optimization.study import INTERRUPTED
+from rllama_sb3.optimization.study import FIXED, INTERRUPTED
 
-# Where Optuna keeps what an enqueued trial is to try.
-_FIXED: Final = "fixed_params"
 _MISSING: Final = object()
 _OVER: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -126,13 +124,13 @@ class GridSampler(ExhaustiveSampler):
         """Returns the point of a trial."""
         trials = _trials(study)
         others = [other for other in trials if other.number != trial.number]
-        fixed = trial.system_attrs.get(_FIXED, {})
+        fixed = trial.system_attrs.get(FIXED, {})
         free = [p for p in self._free(others) if fixed.items() <= p.items()]
         # Trials that have begun and have not yet said where: they take the first of the points.
         n_undecided = sum(
             other.number < trial.number
             and other.state == TrialState.RUNNING
-            and _FIXED not in other.system_attrs
+            and FIXED not in other.system_attrs
             and _key(other.params) not in self._known
             for other in others
         )
@@ -153,7 +151,7 @@ class GridSampler(ExhaustiveSampler):
             rule = f"must have all that is asked for, but the objective asks for {param_name!r}"
             remedy = "Declare it there, or use the sampler brute_force."
             raise ConfigError(Problem(("search_space",), rule, remedy=remedy))
-        if _FIXED in trial.system_attrs:
+        if FIXED in trial.system_attrs:
             # The config as it stands, of which this parameter could not be found, is off the grid.
             return values_of(own)[0]
         raise self._end_in_vain(trial)
@@ -260,9 +258,9 @@ def _trials(study: Study) -> list[FrozenTrial]:
 def _claims(trials: Iterable[FrozenTrial]) -> list[Point]:
     """What enqueued trials will try, which have not ended yet."""
     return [
-        trial.system_attrs[_FIXED]
+        trial.system_attrs[FIXED]
         for trial in trials
-        if _FIXED in trial.system_attrs and not trial.state.is_finished()
+        if FIXED in trial.system_attrs and not trial.state.is_finished()
     ]
 
 

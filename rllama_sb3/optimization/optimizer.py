@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, Final
 
 from optuna import TrialPruned, load_study
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import BaseTrial, FrozenTrial, Trial
+from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rllama_sb3.config.merging import merge_configs
@@ -29,6 +33,7 @@ from rllama_sb3.optimization.failures import describe_failure, write_failure
 from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
 from rllama_sb3.optimization.owner import claim
+from rllama_sb3.optimization.patience import StorageAwayError
 from rllama_sb3.optimization.pruners import build_pruner, check_pruner
 from rllama_sb3.optimization.reach import check_reach
 from rllama_sb3.optimization.results import ResultsFolder
@@ -39,24 +44,28 @@ from rllama_sb3.optimization.search_space import (
     build_search_space,
     check_search_space,
 )
-from rllama_sb3.optimization.storage import HEARTBEAT_SECONDS, MOST_RETRIES, open_storage
+from rllama_sb3.optimization.storage import open_storage
 from rllama_sb3.optimization.study import (
     BASE_ORIGIN,
     FAILURE,
     INTERRUPTED,
+    MOST_RETRIES,
     ORIGIN,
+    Progress,
     best_trial,
     clear_stop,
     close_abandoned_trials,
+    crew_number,
     describe_purpose,
     enqueue_again,
-    n_finished,
-    n_running,
     open_study,
+    read_progress,
     read_stop,
     stop_study,
     take_over_silent_trials,
+    why_needless,
 )
+from rllama_sb3.optimization.study_database import HEARTBEAT_SECONDS
 from rllama_sb3.optimization.worker_task import WorkerTask
 from rllama_sb3.optimization.workers import (
     main_module_registrations,
@@ -67,9 +76,15 @@ from rllama_sb3.training import check_runnable
 
 StudyCallback = Callable[[Study, FrozenTrial], None]
 
+_logger: Final = logging.getLogger(__name__)
+
 _DEFAULT_NAME = "rllama_sb3"
 _DEFAULT_N_TRIALS = 100
-_IDLE_SECONDS: Final = 0.5
+_IDLE_SECONDS: Final = 1.0
+
+
+class _NeedlessError(Exception):
+    """A trial was begun that the study does not need."""
 
 
 class BayesianRewardOptimizer:
@@ -194,6 +209,8 @@ class BayesianRewardOptimizer:
         self._callbacks = tuple(callbacks)
         self._on_trial_start = on_trial_start
         self._worker = 0
+        # The trial that is being run, while what it raises is not its own failure.
+        self._present: Trial | None = None
         self._n_workers, self._on_poll, self._heartbeat = n_workers, on_poll, heartbeat
         self._trial_timeout = tuning.trial_timeout if trial_timeout is None else trial_timeout
         self._task = WorkerTask(
@@ -287,48 +304,85 @@ class BayesianRewardOptimizer:
                 else:
                     self._run_workers(study, results)
             finally:
-                # Optuna calls no callback after a trial that raised.
-                self._keep(study, results)
+                # Optuna calls no callback after a trial that raised; and what the storage does not
+                # answer now it is asked below.
+                with suppress(StorageInternalError):
+                    self._keep(study, results)
         best = self._best_trial()
         assert best.value is not None  # It is complete.
         return self.best_params, best.value, study
 
-    def work(self, worker: int) -> None:
+    def work(self, worker: int, crew: int = 0) -> None:
         """Runs trials of a study that exists until it has all of them: what a worker process does.
 
         Args:
             worker: Its number among the workers of the process that started it.
+            crew: A number of that process, which its sampler's seed is mixed with: workers with
+                the same seed would propose the same.
 
         Raises:
             Exception: Whatever a trial raised; the other workers stop after their present trials.
         """
-        storage = open_storage(self._storage, heartbeat=self._heartbeat)
+        storage = open_storage(self._storage, heartbeat=self._heartbeat, is_known=True)
         study = load_study(study_name=self._study_name, storage=storage)
         n_known = len(study.get_trials(deepcopy=False))
-        study.sampler, study.pruner = self._build_sampler(n_known, worker), self._build_pruner()
+        study.sampler = self._build_sampler(n_known, crew + worker)
+        study.pruner = self._build_pruner()
         self.study, self._worker = study, worker
-        while read_stop(study) is None and not self._is_over(study):
-            has_room = n_finished(study) + n_running(study) < self.n_trials
-            if has_room and not is_exhausted(study):
-                # What runs out of memory with these values need not with others.
-                study.optimize(self._run, n_trials=1, catch=(MemoryError,), gc_after_trial=True)
-            else:
-                time.sleep(_IDLE_SECONDS)
-                take_over_silent_trials(study)
+        # What runs out of memory with these values need not with others.
+        self._run_missing(study, catch=(MemoryError,), is_experiment=True)
 
-    def _is_over(self, study: Study) -> bool:
-        if n_finished(study) >= self.n_trials:
+    def _is_over(self, study: Study, progress: Progress | None = None) -> bool:
+        progress = progress or read_progress(study)
+        if progress.n_finished >= self.n_trials:
             return True
-        return n_running(study) == 0 and is_exhausted(study)
+        return progress.n_running == 0 and is_exhausted(study)
 
     def _run_here(self, study: Study, results: ResultsFolder | None) -> None:
-        study.optimize(
-            self._run,
-            n_trials=self.n_trials - n_finished(study),
+        self._run_missing(
+            study,
             callbacks=[lambda study, _: self._keep(study, results), *self._callbacks],
-            # Environments and networks of a trial point at each other.
-            gc_after_trial=self._config is not None,
+            is_experiment=self._config is not None,
         )
+        stop = read_stop(study)
+        if stop is not None:
+            raise RllamaError(stop)
+
+    def _run_missing(
+        self,
+        study: Study,
+        *,
+        catch: tuple[type[Exception], ...] = (),
+        callbacks: Sequence[StudyCallback] = (),
+        is_experiment: bool,
+    ) -> None:
+        """Runs trials until the study has all of them, is stopped, or a callback stops this."""
+        study._stop_flag = False
+        while read_stop(study) is None:
+            progress = read_progress(study)
+            if self._is_over(study, progress):
+                return
+            is_full = progress.n_finished + progress.n_running >= self.n_trials
+            if is_full or is_exhausted(study):
+                time.sleep(_IDLE_SECONDS)
+                take_over_silent_trials(study)
+                continue
+            self._present = None
+            try:
+                study.optimize(
+                    self._run,
+                    n_trials=1,
+                    catch=(*catch, _NeedlessError),
+                    callbacks=callbacks,
+                    # Environments and networks of a trial point at each other.
+                    gc_after_trial=is_experiment,
+                )
+            except Exception:
+                if not self._was_taken_away(study):
+                    raise
+            # A sampler stops it when nothing is left to propose; the loop sees that by itself.
+            if study._stop_flag and not is_exhausted(study):
+                return
 
     def _run_workers(self, study: Study, results: ResultsFolder | None) -> None:
         n_kept = 0
@@ -346,7 +400,7 @@ class BayesianRewardOptimizer:
         assert self._n_workers is not None
         run_workers(
             study,
-            self._task,
+            replace(self._task, crew=crew_number(study)),
             n_workers=self._n_workers,
             is_over=self._is_over,
             logs=worker_logs(self._out),
@@ -378,18 +432,28 @@ class BayesianRewardOptimizer:
             base = self.search_space.base_values(self.base_config)
             if base:
                 study.enqueue_trial(base, user_attrs={ORIGIN: BASE_ORIGIN})
-        study.sampler, study.pruner = self._build_sampler(n_known), self._build_pruner()
+        study.sampler = self._build_sampler(n_known, crew_number(study))
+        study.pruner = self._build_pruner()
         warn_of_grid(study, self.n_trials)
         self.study = study
         return study, results
 
     def _run(self, trial: Trial) -> float:
+        self._present = trial
         claim(trial, self._worker)
+        needless = why_needless(trial.study, trial, self.n_trials)
+        if needless is not None:
+            for name, value in needless.items():
+                trial.set_user_attr(name, value)
+            raise _NeedlessError(needless[FAILURE])
         if self._on_trial_start is not None:
             self._on_trial_start(trial)
         try:
             with _known_values_in_peace():
-                return self._objective(trial)
+                value = self._objective(trial)
+            if not _is_number(value) and FAILURE not in trial.user_attrs:
+                trial.set_user_attr(FAILURE, f"no finite value, but {value!r}")
+            return value
         except KeyboardInterrupt:
             trial.set_user_attr(INTERRUPTED, True)
             trial.set_user_attr(FAILURE, "interrupted")
@@ -398,12 +462,29 @@ class BayesianRewardOptimizer:
             if str(error):
                 trial.set_user_attr(FAILURE, _first_line(error))
             raise
+        except (StorageAwayError, UpdateFinishedTrialError):
+            raise  # It is not the trial that failed.
         except Exception as error:
+            self._present = None
             trial.set_user_attr(FAILURE, f"{type(error).__name__}: {_first_line(error)}")
             write_failure(self._out, trial, error)
             if not isinstance(error, MemoryError):
                 stop_study(trial.study, describe_failure(trial, error))
             raise
+
+    def _was_taken_away(self, study: Study) -> bool:
+        """Whether others ended the present trial, as they had not heard of this process."""
+        if self._present is None:
+            return False
+        trial = study._storage.get_trial(self._present._trial_id)
+        if trial.state != TrialState.FAIL:
+            return False
+        _logger.warning(
+            "Trial %d was given to another process meanwhile, as this one was not heard of; what "
+            "came out of it here is dropped.",
+            trial.number,
+        )
+        return True
 
     def _config_of(self, trial: FrozenTrial) -> dict[str, Any]:
         fragment = self.search_space.replay(trial.params, trial.number)
@@ -543,6 +624,12 @@ def _no_empty_folders_left(path: FilePath | None) -> Iterator[None]:
             for folder in made:
                 folder.rmdir()
         raise
+
+
+def _is_number(value: Any) -> bool:
+    with suppress(TypeError, ValueError):
+        return not math.isnan(float(value))
+    return False
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,6 @@ from typing import Any, Final
 from optuna.trial import BaseTrial, FrozenTrial
 
 OWNER: Final = "owner"
-_CLAIMED_WITHIN: Final = timedelta(seconds=10)
 
 
 @lru_cache(maxsize=1)
@@ -36,6 +34,12 @@ def this_machine() -> str:
     return " ".join(parts)
 
 
+def this_process() -> str:
+    """Returns a name that no other process has, on any machine."""
+    pid = os.getpid()
+    return f"{this_machine()} {pid} {_start_of(pid)}"
+
+
 def claim(trial: BaseTrial, worker: int) -> None:
     """Records that this process runs a trial.
 
@@ -49,21 +53,22 @@ def claim(trial: BaseTrial, worker: int) -> None:
 
 
 def is_abandoned(trial: FrozenTrial) -> bool:
-    """Whether a running trial belongs to a process of this machine that is gone, or to nobody."""
-    owner: Mapping[str, Any] | None = trial.user_attrs.get(OWNER)
-    if owner is None:
-        # Claimed at once, unless the process ended in between; or another program asked for it.
-        began = trial.datetime_start
-        return began is not None and datetime.now() - began > _CLAIMED_WITHIN
-    if owner["machine"] != this_machine():
+    """Whether a running trial belongs to a process of this machine that is gone."""
+    if not is_of_this_machine(trial):
         return False
+    owner = trial.user_attrs[OWNER]
     return not _is_running(owner["pid"], owner["since"])
+
+
+def is_of_this_machine(trial: FrozenTrial) -> bool:
+    """Whether a trial was begun by a process of this machine; False where nobody claimed it."""
+    owner: Mapping[str, Any] = trial.user_attrs.get(OWNER, {})
+    return owner.get("machine") == this_machine()
 
 
 def is_run_by(trial: FrozenTrial, pid: int) -> bool:
     """Whether a trial is run by a certain process of this machine."""
-    owner: Mapping[str, Any] = trial.user_attrs.get(OWNER, {})
-    return owner.get("machine") == this_machine() and owner.get("pid") == pid
+    return is_of_this_machine(trial) and trial.user_attrs[OWNER]["pid"] == pid
 
 
 def describe_owner(trial: FrozenTrial) -> str:

@@ -1,26 +1,30 @@
-"""A study database that may be away for a while: restarted, or behind a network that drops."""
+"""A study database on a server, which may be away for a while.
+
+What is asked again may have been carried out already, the answer alone being lost:
+
+==============================  ================================================================
+what Optuna sets                it is set to the same once more
+a trial's end                   it has ended; whether as was asked, is looked up
+a new trial, a waiting trial    whoever asked does not know that it is his, so it never gives a
+                                sign of life, and is taken over (:mod:`.study_database`)
+a trial in the queue            there are two of it; the later one is found needless when it
+                                begins (:func:`~rllama_sb3.optimization.study.why_needless`)
+==============================  ================================================================
+"""
 
 from __future__ import annotations
 
-import functools
-import logging
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import sqlalchemy
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.exceptions import StorageInternalError
 
-_logger: Final = logging.getLogger(__name__)
+from rllama_sb3.optimization.patience import Patience, PatientEnd, patient
+from rllama_sb3.optimization.study_database import StudyDatabase
 
-PATIENCE_SECONDS: Final = 300.0
-_FIRST_WAIT: Final = 0.25
-_LONGEST_WAIT: Final = 5.0
-# Everything that Optuna asks of a storage, and the two that its cache asks of this one.
+# All that Optuna's studies, and its cache in front of a database, ask of one.
 _ASKED: Final = (
     "create_new_study",
-    "delete_study",
     "set_study_user_attr",
     "set_study_system_attr",
     "get_study_id_from_name",
@@ -29,77 +33,38 @@ _ASKED: Final = (
     "get_study_user_attrs",
     "get_study_system_attrs",
     "get_all_studies",
-    "create_new_trial",
     "_create_new_trial",
-    "set_trial_param",
     "_set_trial_param",
-    "get_trial_param",
     "get_trial_id_from_study_id_trial_number",
-    "set_trial_state_values",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
     "set_trial_system_attr",
-    "get_trial_user_attrs",
-    "get_trial_system_attrs",
     "get_trial",
-    "get_all_trials",
     "_get_trials",
-    "get_best_trial",
+    "_get_best_trial_id",
     "record_heartbeat",
     "_get_stale_trial_ids",
 )
 
 
-class PatientStorage(RDBStorage):
-    """Optuna's database storage, which asks again for some minutes when the server is away.
-
-    A training of hours should not be lost because the database was restarted. What was written
-    before is kept by the server; what could not be written is written once it answers.
+@patient(_ASKED)
+class PatientStorage(PatientEnd, StudyDatabase):
+    """A study database that is asked again, for some minutes, when its server does not answer.
 
     Args:
-        *args: As for ``RDBStorage``.
-        **kwargs: Likewise.
+        url: SQLAlchemy's URL of it.
+        engine_kwargs: Arguments of SQLAlchemy's engine.
+        heartbeat: Seconds from one sign of life of a running trial to the next.
     """
 
-    # Optuna's own retries are of a moment, for writers that are in each other's way.
+    def __init__(self, url: str, engine_kwargs: dict[str, Any], heartbeat: int) -> None:
+        self.patience = Patience(is_away)
+        super().__init__(url, engine_kwargs, heartbeat)
 
 
-def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def ask(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
-        deadline: float | None = None
-        wait = _FIRST_WAIT
-        while True:
-            try:
-                return method(self, *args, **kwargs)
-            except UpdateFinishedTrialError:
-                # The first attempt was carried out, and only its answer was lost.
-                if deadline is not None and method.__name__ == "set_trial_state_values":
-                    return True
-                raise
-            except StorageInternalError as error:
-                now = time.monotonic()
-                if not _server_is_away(error) or (deadline is not None and now > deadline):
-                    raise
-                if deadline is None:
-                    deadline = now + PATIENCE_SECONDS
-                    _logger.warning(
-                        "The database of the study does not answer; asking again for %g minutes.",
-                        PATIENCE_SECONDS / 60,
-                    )
-                time.sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT)
-
-    return ask
-
-
-for _name in _ASKED:
-    setattr(PatientStorage, _name, _patient(getattr(RDBStorage, _name)))
-
-
-def _server_is_away(error: StorageInternalError) -> bool:
-    """Whether an error is about the connection, not about what was asked."""
-    cause = error.__cause__
+def is_away(error: BaseException) -> bool:
+    """Whether an error is about the connection to a server, not about what was asked."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     if not isinstance(cause, sqlalchemy.exc.DBAPIError):
         return False
     return cause.connection_invalidated or isinstance(

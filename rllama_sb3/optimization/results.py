@@ -8,6 +8,10 @@
     trials/0003/      the run of a trial: TensorBoard logs, evaluations, config
 
 Of all models only those of the best trial are kept. Files are replaced whole, never half.
+
+Machines that share a study share the folder too, and each keeps it up to date: what one writes, any
+other would have written. On a machine with a folder of its own there are the runs of its own
+trials, and no ``best_model.zip`` while the best trial is another one's.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import csv
 import io
 import os
 import shutil
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +60,7 @@ class ResultsFolder:
         self._config_of = config_of
         self._prefix = "best_" if objective == "best" else ""
         self._best_number: int | None = None
+        self._cleared: set[int] = set()
         try:
             path.mkdir(parents=True, exist_ok=True)
             writable = os.access(path, os.W_OK)
@@ -72,8 +78,9 @@ class ResultsFolder:
         Raises:
             ConfigError: It does: it has results, or trials that this study will have.
         """
-        numbers = {trial.number for trial in study.get_trials(deepcopy=False)}
+        # In this order, as another machine may begin trials meanwhile.
         folders = sorted(entry.name for entry in (self.path / "trials").glob("[0-9]*"))
+        numbers = {trial.number for trial in study.get_trials(deepcopy=False)}
         foreign = [name for name in folders if name.isdigit() and int(name) not in numbers]
         if not numbers and not foreign and (self.path / "trials.csv").exists():
             foreign = ["trials.csv"]
@@ -93,32 +100,47 @@ class ResultsFolder:
         _write(self.path / "trials.csv", render_trials(trials, names))
         best = best_trial(study)
         if best is not None and best.number != self._best_number:
-            self._keep_model(best)
+            is_kept = self._keep_model(best)
             _write(self.path / "best.yaml", render_best(study, best, self._config_of(best)))
-            self._best_number = best.number
+            # Otherwise it is looked for again, as folders that are shared may lag behind.
+            self._best_number = best.number if is_kept else None
         for trial in trials:
-            if trial.state.is_finished() and trial.number != self._best_number:
-                for run in self._runs(trial.number):
-                    for name in _MODELS:
-                        (run / name).unlink(missing_ok=True)
+            if trial.state.is_finished() and (best is None or trial.number != best.number):
+                self._clear(trial.number)
+
+    def _clear(self, number: int) -> None:
+        """Removes the models of a trial that is not the best one, and never will be."""
+        if number not in self._cleared:
+            for run in self._runs(number):
+                for name in _MODELS:
+                    (run / name).unlink(missing_ok=True)
+            self._cleared.add(number)
 
     def _runs(self, number: int) -> list[Path]:
         folder = trial_folder(self.path, number)
         runs = sorted(folder.glob("seed_*"), key=lambda run: int(run.name.partition("_")[2]))
         return runs or [folder]
 
-    def _keep_model(self, trial: FrozenTrial) -> None:
+    def _keep_model(self, trial: FrozenTrial) -> bool:
+        """Copies the model of the best trial; returns whether it is here."""
+        if not trial_folder(self.path, trial.number).exists():
+            # It has none, or another machine has it; what is here is of another trial.
+            for name in ("model.zip", "vecnormalize.pkl"):
+                (self.path / f"best_{name}").unlink(missing_ok=True)
+            return False
         values = trial.user_attrs.get(SEED_VALUES) or [0.0]
         runs = self._runs(trial.number)
         run = runs[min(int(np.argmax(values)), len(runs) - 1)]
-        for name in ("model.zip", "vecnormalize.pkl"):
-            source, target = run / f"{self._prefix}{name}", self.path / f"best_{name}"
-            if source.exists():
-                beside = target.with_name(f".{target.name}.partial")
-                shutil.copyfile(source, beside)
-                os.replace(beside, target)
-            elif (run / f"{self._prefix}model.zip").exists():
-                target.unlink(missing_ok=True)  # of the last best trial, which normalised
+        try:
+            _copy(run / f"{self._prefix}model.zip", self.path / "best_model.zip")
+        except FileNotFoundError:
+            return False  # Another machine knows a better trial, and has cleared this one.
+        try:
+            _copy(run / f"{self._prefix}vecnormalize.pkl", self.path / "best_vecnormalize.pkl")
+        except FileNotFoundError:
+            # The last best trial may have normalised; this one did not.
+            (self.path / "best_vecnormalize.pkl").unlink(missing_ok=True)
+        return True
 
 
 def render_trials(trials: Sequence[FrozenTrial], names: Sequence[str] = ()) -> str:
@@ -166,11 +188,22 @@ def _seconds(trial: FrozenTrial) -> float | str:
 def _failure(trial: FrozenTrial) -> str:
     reason = trial.user_attrs.get(FAILURE)
     if reason is None and trial.state == TrialState.FAIL:
-        reason = "no finite value"
+        reason = "its process gave no sign of life any more"
     return str(reason or "")
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.partial")
+    beside = _beside(path)
     beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    beside = _beside(target)
+    shutil.copyfile(source, beside)
+    os.replace(beside, target)
+
+
+def _beside(path: Path) -> Path:
+    # Other machines write to the same folder.
+    return path.with_name(f".{path.name}.{socket.gethostname()}_{os.getpid()}.partial")

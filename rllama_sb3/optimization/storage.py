@@ -1,50 +1,65 @@
-"""Where a study is kept: in memory, in a file, or in a database server."""
+"""Where a study is kept: in memory, in a file, in a database server, or behind a proxy of one."""
 
 from __future__ import annotations
 
-import warnings
+import random
+import time
 from pathlib import Path as FilePath
 from typing import Any, Final
 
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import (
-    BaseStorage,
-    InMemoryStorage,
-    RDBStorage,
-    RetryHeartbeatStaleTrialCallback,
-    get_storage,
-)
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, get_storage
 from sqlalchemy.engine import URL
 
 from rllama_sb3.errors import ConfigError, MissingExtraError, Path, Problem, did_you_mean
-from rllama_sb3.optimization.patient_storage import PatientStorage
+from rllama_sb3.optimization.patience import Patience, reason_of
+from rllama_sb3.optimization.patient_storage import PatientStorage, is_away
+from rllama_sb3.optimization.study_database import HEARTBEAT_SECONDS, StudyDatabase
 
 _WHERE: Final[Path] = ("storage",)
 _SCHEMES: Final = ("sqlite", "postgresql", "mysql")
+_PROXY: Final = "grpc"
 _EXAMPLE: Final = "Write for example sqlite:///study.db."
+# Arguments of a URL that are no secrets.
+_SHOWN_ARGUMENTS: Final = ("host", "port", "sslmode")
 # Seconds that a writer waits for another one, such as the dashboard, before it gives up.
 _SQLITE_TIMEOUT: Final = 60
-HEARTBEAT_SECONDS: Final = 15
-_GRACE: Final = 4
-# How often a trial is tried again whose process was ended from outside.
-MOST_RETRIES: Final = 2
+# What tells in a minute, not in two hours, that the server's machine is gone.
+_LIBPQ_DRIVERS: Final = ("postgresql+psycopg", "postgresql+psycopg2")
+_LIBPQ_TIMEOUTS: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+_MOST_TRIES_TO_SET_UP: Final = 5
 
 
 def open_storage(
-    storage: str | BaseStorage | None, *, heartbeat: int = HEARTBEAT_SECONDS
+    storage: str | BaseStorage | None,
+    *,
+    heartbeat: int = HEARTBEAT_SECONDS,
+    is_known: bool = False,
 ) -> BaseStorage:
     """Opens the storage of a study, and sees that it answers.
 
-    Trials in a database give a sign of life from time to time while they run; one that has given
-    none for four times as long is failed by whoever starts a trial next, and tried again, at most
-    twice (``RetryHeartbeatStaleTrialCallback``). So the trials of a machine that is gone are taken
-    over by the others.
+    Trials in a database give a sign of life from time to time while they run. One that has given
+    none for four times as long, and is silent still when it is looked at again, is failed by
+    whoever starts a trial next, and tried again, at most twice
+    (``RetryHeartbeatStaleTrialCallback``). So the trials of a machine that is gone are taken over
+    by the others.
+
+    A server that goes away later is asked again for five minutes
+    (:mod:`rllama_sb3.optimization.patience`).
 
     Args:
         storage: ``None`` for memory only, an Optuna storage, or a URL: ``sqlite:///folder/study.db``
-            (the folder is made), ``postgresql://user:password@host/database``, ``mysql://...``.
-        heartbeat: Seconds from one sign of life to the next.
+            (the folder is made), ``postgresql://user:password@host/database``, ``mysql://...``, or
+            ``grpc://host:port`` of ``rllama-sb3 storage-proxy``.
+        heartbeat: Seconds from one sign of life to the next; behind a proxy that is for it to say.
+        is_known: Whether it has answered before. Then it is waited for now too.
 
     Raises:
         ConfigError: The URL is malformed or of another kind, or what it names cannot be reached
@@ -57,7 +72,7 @@ def open_storage(
         >>> open_storage("mongodb://localhost/study")
         Traceback (most recent call last):
         ...
-        rllama_sb3.errors.ConfigError: storage: must be a URL of sqlite, postgresql or mysql, ...
+        rllama_sb3.errors.ConfigError: storage: must be a URL of sqlite, postgresql, mysql or ...
     """
     if storage is None:
         return InMemoryStorage()
@@ -67,9 +82,35 @@ def open_storage(
             raise ConfigError(Problem(_WHERE, rule, storage, _EXAMPLE))
         return get_storage(storage)
     url = _parse_url(storage)
-    if url.get_backend_name() == "sqlite":
-        _make_parent(url)
-    return _open(url, heartbeat)
+    if url.get_backend_name() == _PROXY:
+        return _open_proxy(url, is_known)
+    return get_storage(_open_database(url, heartbeat, is_known))
+
+
+def open_database(
+    storage: str, *, heartbeat: int = HEARTBEAT_SECONDS, n_connections: int = 1
+) -> RDBStorage:
+    """Opens the database of a study as :func:`open_storage` does, without Optuna's cache.
+
+    Args:
+        storage: The URL of a database.
+        heartbeat: As there.
+        n_connections: How many connections to a server are kept open.
+
+    Raises:
+        ConfigError: As there; or the URL is that of a proxy.
+        MissingExtraError: As there.
+    """
+    url = _parse_url(storage)
+    if url.get_backend_name() == _PROXY:
+        rule = "must be a URL of a database, not of another proxy"
+        raise ConfigError(Problem(_WHERE, rule, redact_url(url)))
+    return _open_database(url, heartbeat, n_connections=n_connections)
+
+
+def is_file(storage: str) -> bool:
+    """Whether a URL is that of a file, which is written by one process at a time."""
+    return _parse_url(storage).get_backend_name() == "sqlite"
 
 
 def redact_url(url: URL) -> str:
@@ -80,7 +121,8 @@ def redact_url(url: URL) -> str:
         'postgresql://me:***@host/study'
     """
     # Drivers take passwords among the query's arguments too.
-    return url.set(query={}).render_as_string(hide_password=True)
+    shown = {name: value for name, value in url.query.items() if name in _SHOWN_ARGUMENTS}
+    return url.set(query=shown).render_as_string(hide_password=True)
 
 
 def shown_storage(storage: str) -> str:
@@ -94,14 +136,15 @@ def shown_storage(storage: str) -> str:
 
 
 def _parse_url(text: str) -> URL:
-    rule = "must be a URL of sqlite, postgresql or mysql"
+    rule = "must be a URL of sqlite, postgresql, mysql or grpc (a storage proxy)"
     scheme, separator, _ = text.partition("://")
     if not separator:
         # What has no scheme is most likely a path, and has no password either, unless it has an @.
         shown = "<text with @>" if "@" in text else text
         raise ConfigError(Problem(_WHERE, rule, shown, _EXAMPLE))
-    if scheme.partition("+")[0] not in _SCHEMES:
-        near = did_you_mean(scheme.partition("+")[0], _SCHEMES)
+    known = (*_SCHEMES, _PROXY)
+    if scheme.partition("+")[0] not in known:
+        near = did_you_mean(scheme.partition("+")[0], known)
         remedy = near if near.startswith("Did") else _EXAMPLE
         raise ConfigError(Problem(_WHERE, rule, f"{scheme}://...", remedy))
     try:
@@ -128,44 +171,81 @@ def _make_parent(url: URL) -> None:
         raise ConfigError(Problem(_WHERE, "must be a file, not a folder", str(path), _EXAMPLE))
 
 
-def _open(url: URL, heartbeat: int) -> BaseStorage:
-    is_sqlite = url.get_backend_name() == "sqlite"
-    arguments: dict[str, Any] = {"pool_pre_ping": True}
-    if is_sqlite:
-        arguments = {"connect_args": {"timeout": _SQLITE_TIMEOUT}}
-    shown = redact_url(url)
+def _open_proxy(url: URL, is_known: bool) -> BaseStorage:
+    from rllama_sb3.optimization.storage_proxy import DEFAULT_PORT, ProxyClient
+
+    def connect() -> BaseStorage:
+        client: BaseStorage = ProxyClient(url.host or "localhost", url.port or DEFAULT_PORT)
+        return client
+
     try:
-        text = url.render_as_string(hide_password=False)
-        # Optuna fills in {placeholders}.
-        text = text.replace("{", "{{").replace("}", "}}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            backend = (RDBStorage if is_sqlite else PatientStorage)(
-                text,
-                engine_kwargs=arguments,
-                heartbeat_interval=heartbeat,
-                grace_period=_GRACE * heartbeat,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MOST_RETRIES),
-            )
-        return get_storage(backend)
+        if is_known:
+            return Patience(lambda error: isinstance(error, ConnectionError)).ask(connect)
+        return connect()
+    except ConnectionError:
+        rule = "must be a storage proxy that answers"
+        remedy = "See that `rllama-sb3 storage-proxy` runs there, and that host and port are right."
+        raise ConfigError(Problem(_WHERE, rule, redact_url(url), remedy)) from None
+
+
+def _open_database(
+    url: URL, heartbeat: int, is_known: bool = False, n_connections: int = 1
+) -> RDBStorage:
+    if url.get_backend_name() == "sqlite":
+        _make_parent(url)
+        remedy = (
+            "See that the file is one of Optuna's, and that you may write to it and its folder."
+        )
+    else:
+        remedy = "See that the server runs, and that host, database and user are right."
+    shown = redact_url(url)
+
+    def connect() -> RDBStorage:
+        return _set_up(url, heartbeat, n_connections)
+
+    try:
+        return Patience(is_away).ask(connect) if is_known else connect()
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         if url.drivername == "postgresql+psycopg":
             raise MissingExtraError("A study in PostgreSQL", "postgres") from error
-        rule, remedy = "must use a database driver that is installed", "Install it with pip."
-        raise ConfigError(Problem(_WHERE, rule, shown, remedy)) from error
+        rule, how = "must use a database driver that is installed", "Install it with pip."
+        raise ConfigError(Problem(_WHERE, rule, shown, how)) from error
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        rule = f"must be a database of studies that can be reached and written ({_reason(error)})"
-        remedy = (
-            "See that the file is one of Optuna's, and that you may write to it and its folder."
-            if is_sqlite
-            else "See that the server runs, and that host, database and user are right."
-        )
+        reason = reason_of(error)
+        rule = f"must be a database of studies that can be reached and written ({reason})"
         # From None: the cause may quote the URL as it is.
         raise ConfigError(Problem(_WHERE, rule, shown, remedy)) from None
 
 
-def _reason(error: BaseException) -> str:
+def _set_up(url: URL, heartbeat: int, n_connections: int) -> RDBStorage:
+    """Connects to a database, and makes its tables unless they are there."""
+    text = url.render_as_string(hide_password=False)
+    for n_left in reversed(range(_MOST_TRIES_TO_SET_UP)):
+        try:
+            if url.get_backend_name() == "sqlite":
+                arguments = {"connect_args": {"timeout": _SQLITE_TIMEOUT}}
+                return StudyDatabase(text, arguments, heartbeat)
+            return PatientStorage(text, _server_arguments(url, n_connections), heartbeat)
+        except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
+            # Another process may be making the tables at this moment.
+            if n_left == 0 or not _is_made_already(error):
+                raise
+            time.sleep(random.uniform(0.1, 0.5))
+    raise AssertionError("the last try returns or raises")
+
+
+def _server_arguments(url: URL, n_connections: int) -> dict[str, Any]:
+    is_libpq = url.drivername in _LIBPQ_DRIVERS
+    given = {name: value for name, value in _LIBPQ_TIMEOUTS.items() if name not in url.query}
+    return {
+        "pool_pre_ping": True,
+        # Servers allow a hundred connections or so: one for each process, and another for the
+        # moment in which its training and its sign of life both need one.
+        "pool_size": n_connections,
+        "connect_args": given if is_libpq else {},
+    }
+
+
+def _is_made_already(error: Exception) -> bool:
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    original = getattr(cause, "orig", None) or cause or error
-    lines = str(original).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(original).__name__
+    return isinstance(cause, sqlalchemy.exc.IntegrityError) or "already exists" in str(cause)

@@ -6,36 +6,53 @@ others: its trials would not be comparable. How many trials it is to have may ch
 Any number of processes work on a study, on one machine or many. What one leaves behind when it is
 killed is a trial that seems to be running still. On its own machine that is seen by asking for the
 process; elsewhere by heartbeats, which Optuna keeps. Either way its parameters are tried again.
+
+Nobody is in charge of them. Two processes that look at a study at the same moment may both start
+its last trial, or both enqueue the same one. So each looks again when its trial has begun, and of
+two such trials the later one is given up.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    ExperimentalWarning,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import BaseStorage
+from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from rllama_sb3.errors import ConfigError, Path, Problem
-from rllama_sb3.optimization.owner import is_abandoned
+from rllama_sb3.optimization.owner import is_abandoned, is_of_this_machine, this_process
 
 # Attributes of trials.
 FAILURE: Final = "failure"
 INTERRUPTED: Final = "interrupted"
 ORIGIN: Final = "origin"
 RETRY_OF: Final = "retry_of"
+REPEATS: Final = "repeats"
 
 BASE_ORIGIN: Final = "base config"
+# Where Optuna keeps what an enqueued trial is to try.
+FIXED: Final = "fixed_params"
+# Attributes of studies.
 _MADE_FOR: Final = "rllama_sb3"
+_MADE_BY: Final = "rllama_sb3_made_by"
 _STOP: Final = "rllama_sb3_stop"
-_MOST_RETRIES: Final = 2
+# How often a trial is tried again whose process was ended from outside.
+MOST_RETRIES: Final = 2
 # They say how long the search goes on and what follows it, not what a trial is.
 _FREE_KEYS: Final = ("n_trials", "n_top_configs", "n_test_seeds")
 
@@ -71,14 +88,12 @@ def open_study(
         ConfigError: The study there was made for another search space, config or direction, or
             not by this package. It is left as it is.
     """
-    try:
-        storage.get_study_id_from_name(name)
-    except KeyError:
+    # Whether it exists is not asked before: another process may be making it at this moment.
+    with suppress(DuplicatedStudyError):
         study = optuna.create_study(
             study_name=name, storage=storage, direction=StudyDirection[direction.upper()]
         )
-        study.set_user_attr(_MADE_FOR, dict(purpose))
-        return study
+        study.set_user_attr(_MADE_BY, this_process())
     study = optuna.load_study(study_name=name, storage=storage)
     known = study.user_attrs.get(_MADE_FOR)
     remedy = "Choose another study name or storage for a new search, or restore the old values."
@@ -101,27 +116,94 @@ def open_study(
     return study
 
 
-def n_finished(study: Study) -> int:
-    """Returns how many trials count: those that came to an end, not those that were cut off."""
-    finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+def crew_number(study: Study) -> int:
+    """Returns a number that tells processes that propose trials apart: 0 for the study's maker."""
+    own = this_process()
+    return 0 if study.user_attrs.get(_MADE_BY) == own else zlib.crc32(own.encode())
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        n_finished: How many trials count: those that came to an end, not those that were cut off.
+        n_running: How many are being run, as far as is known on any machine.
+    """
+
+    n_finished: int
+    n_running: int
+
+
+def read_progress(study: Study) -> Progress:
+    """Reads the trials of a study once, which takes the longer the more are running."""
     trials = study.get_trials(deepcopy=False)
+    return Progress(len(_counted(trials)), len(_alive(study, trials)))
+
+
+def n_finished(study: Study) -> int:
+    """Returns how many trials count; see :class:`Progress`."""
+    return read_progress(study).n_finished
+
+
+def why_needless(study: Study, trial: Trial, n_trials: int) -> dict[str, Any] | None:
+    """Returns the attributes of a trial that has begun and is to be given up, if it is.
+
+    Args:
+        study: The study.
+        trial: The trial.
+        n_trials: How many the study is to have.
+    """
+    attrs = trial.user_attrs
+    if trial.number < n_trials and ORIGIN not in attrs and RETRY_OF not in attrs:
+        return None  # There cannot be so many before it, or another one like it.
+    trials = study.get_trials(deepcopy=False)
+    own = next(other for other in trials if other.number == trial.number)
+    earlier = [other for other in trials if other.number < trial.number]
+    key = _origin_of(own)
+    twins = [other.number for other in earlier if key is not None and _origin_of(other) == key]
+    if twins:
+        return {REPEATS: twins[0], FAILURE: f"enqueued a second time, after trial {twins[0]}"}
+    n_before = sum(other.number < own.number for other in _counted(trials))
+    if n_before + len(_alive(study, earlier)) >= n_trials:
+        return {INTERRUPTED: True, FAILURE: "the study had enough trials when it began"}
+    return None
+
+
+def _counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     # Of these another one was made, when their machine was no longer heard of.
     repeated = {n for trial in trials for n in trial.system_attrs.get("retry_history", ())}
-    return sum(
-        trial.state in finished
-        and not trial.user_attrs.get(INTERRUPTED)
-        and trial.number not in repeated
+    return [
+        trial
         for trial in trials
-    )
+        if trial.state.is_finished()
+        and not trial.user_attrs.get(INTERRUPTED)
+        and REPEATS not in trial.user_attrs
+        and trial.number not in repeated
+    ]
 
 
-def n_running(study: Study) -> int:
-    """Returns how many trials are being run, on any machine."""
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return sum(not is_abandoned(trial) for trial in running)
+def _alive(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    # Without heartbeats nobody knows of other machines, and waiting for them might be forever.
+    knows_others = is_heartbeat_enabled(study._storage)
+    return [
+        trial
+        for trial in trials
+        if trial.state == TrialState.RUNNING
+        and not is_abandoned(trial)
+        and (knows_others or is_of_this_machine(trial))
+    ]
 
 
-def fail_trial(study: Study, trial: FrozenTrial, reason: str, *, interrupted: bool = False) -> None:
+def _origin_of(trial: FrozenTrial) -> tuple[Any, ...] | None:
+    """What only one trial of a study can have, unless it was enqueued twice."""
+    attrs = trial.user_attrs
+    if RETRY_OF in attrs:
+        return (RETRY_OF, attrs[RETRY_OF])
+    return (ORIGIN, attrs[ORIGIN], trial.system_attrs.get(FIXED)) if ORIGIN in attrs else None
+
+
+def fail_trial(study: Study, trial: FrozenTrial, reason: str, *, interrupted: bool = False) -> bool:
     """Ends a trial whose process can no longer do it.
 
     Args:
@@ -129,14 +211,19 @@ def fail_trial(study: Study, trial: FrozenTrial, reason: str, *, interrupted: bo
         trial: A running trial.
         reason: Why it failed.
         interrupted: Whether it does not count, because it is tried again.
+
+    Returns:
+        Whether that was done; another process may have been faster.
     """
     storage = study._storage
-    with suppress(UpdateFinishedTrialError):  # its process was faster
+    try:
         # A trial that has ended takes no more attributes, so they come first.
         if interrupted:
             storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
         storage.set_trial_user_attr(trial._trial_id, FAILURE, reason)
-        storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+        return storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return False
 
 
 def close_abandoned_trials(study: Study, reason: str, *, most_retries: int | None = None) -> None:
@@ -152,8 +239,7 @@ def close_abandoned_trials(study: Study, reason: str, *, most_retries: int | Non
     for trial in trials:
         if trial.state == TrialState.RUNNING and is_abandoned(trial):
             again = most_retries is None or _n_retries(trial, trials) < most_retries
-            fail_trial(study, trial, reason, interrupted=again)
-            if again:
+            if fail_trial(study, trial, reason, interrupted=again) and again:
                 _enqueue(study, trial)
 
 
@@ -189,10 +275,10 @@ def enqueue_again(study: Study) -> None:
     retried = {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
     for trial in trials:
         is_base = trial.user_attrs.get(ORIGIN) == BASE_ORIGIN
-        failed = trial.state == TrialState.FAIL
+        failed = trial.state == TrialState.FAIL and REPEATS not in trial.user_attrs
         if not failed or not (trial.user_attrs.get(INTERRUPTED) or is_base):
             continue
-        if trial.number not in retried and _n_retries(trial, trials) < _MOST_RETRIES:
+        if trial.number not in retried and _n_retries(trial, trials) < MOST_RETRIES:
             _enqueue(study, trial)
 
 
@@ -204,7 +290,7 @@ def best_trial(study: Study) -> FrozenTrial | None:
 
 
 def _enqueue(study: Study, trial: FrozenTrial) -> None:
-    params = trial.system_attrs.get("fixed_params") or trial.params
+    params = trial.system_attrs.get(FIXED) or trial.params
     if params:
         kept = {ORIGIN: trial.user_attrs[ORIGIN]} if ORIGIN in trial.user_attrs else {}
         study.enqueue_trial(dict(params), user_attrs={RETRY_OF: trial.number, **kept})

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from typing import IO, Final
+from typing import Final
 
 import torch
 
@@ -34,10 +34,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stream = sys.stdin.buffer
     task, worker = receive_task(stream)
-    threading.Thread(target=_end_with, args=(stream,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(stream.fileno(),), daemon=True).start()
     torch.set_num_threads(1)
     _prepare(task)
-    BayesianRewardOptimizer(**task.optimizer).work(worker)
+    BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew)
 
 
 def _prepare(task: WorkerTask) -> None:
@@ -49,8 +49,10 @@ def _prepare(task: WorkerTask) -> None:
             _REGISTER[kind](name=name)(factory)
 
 
-def _end_with(stream: IO[bytes]) -> None:
-    stream.read(1)  # nothing comes but the end, when whoever holds the other side is gone
+def _end_with(descriptor: int) -> None:
+    # Nothing comes but the end, when whoever holds the other side is gone. It is not waited for in
+    # the stream itself, whose lock Python wants when a worker ends because of an error.
+    os.read(descriptor, 1)
     os._exit(1)
 
 

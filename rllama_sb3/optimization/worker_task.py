@@ -22,11 +22,14 @@ class WorkerTask:
         imports: Modules that it imports first, which register components and environments.
         registered: What the program's main module registered, which a worker cannot import: by
             kind, and by name.
+        crew: The number of the process that started the workers; see
+            :func:`~rllama_sb3.optimization.study.crew_number`.
     """
 
     optimizer: Mapping[str, Any]
     imports: Sequence[str] = ()
     registered: Mapping[str, Mapping[str, Callable[..., Any]]] = field(default_factory=dict)
+    crew: int = 0
 
 
 def send_task(stream: IO[bytes], task: WorkerTask, worker: int) -> None:

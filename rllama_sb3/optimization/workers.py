@@ -21,15 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from optuna.exceptions import StorageInternalError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import RllamaError
 from rllama_sb3.optimization.owner import is_run_by
-from rllama_sb3.optimization.storage import MOST_RETRIES
+from rllama_sb3.optimization.patience import end_patience
 from rllama_sb3.optimization.study import (
+    MOST_RETRIES,
     close_abandoned_trials,
     fail_trial,
+    n_finished,
     read_stop,
 )
 from rllama_sb3.optimization.worker_task import WorkerTask, send_task
@@ -37,8 +40,15 @@ from rllama_sb3.rewards.component import component_registry
 from rllama_sb3.rewards.potential_functions import potential_registry
 from rllama_sb3.rewards.schedules import schedule_registry
 
-_POLL_SECONDS: Final = 0.25
+# How long nobody looks at the study: the least, and the most, and in between so long that looking
+# takes a tenth of the time, however many machines look and however many trials there are.
+_SHORTEST_REST: Final = 0.25
+_LONGEST_REST: Final = 5.0
+_REST_PER_LOOK: Final = 10
 _TAIL_LINES: Final = 30
+# For each worker, without a trial that came to an end: one that ends its process is given up after
+# three times.
+_MOST_DEATHS: Final = 10
 
 
 @dataclass
@@ -94,6 +104,7 @@ def run_workers(
     crew = _Crew(study, task, logs, trial_timeout)
     try:
         while True:
+            began = time.monotonic()
             stop = read_stop(study)
             if stop is not None:
                 raise RllamaError(stop)
@@ -102,11 +113,17 @@ def run_workers(
             crew.look_after(n_workers)
             if on_poll is not None:
                 on_poll(study)
-            time.sleep(_POLL_SECONDS)
+            rest = _REST_PER_LOOK * (time.monotonic() - began)
+            time.sleep(min(max(rest, _SHORTEST_REST), _LONGEST_REST))
+    except BaseException:
+        # Nobody waits for a database that is away, to be told of an interruption or an error.
+        end_patience(study._storage)
+        raise
     finally:
-        crew.dismiss()
-        if on_poll is not None:
-            on_poll(study)
+        with suppress(StorageInternalError):
+            crew.dismiss()
+            if on_poll is not None:
+                on_poll(study)
 
 
 class _Crew:
@@ -118,6 +135,7 @@ class _Crew:
         self._study, self._task, self._logs = study, task, logs
         self._timeout = trial_timeout
         self._workers: list[_Worker] = []
+        self._n_deaths, self._ended_before = 0, -1
         # When each running trial was seen first: clocks of machines differ.
         self._seen_at: dict[int, float] = {}
 
@@ -139,6 +157,7 @@ class _Crew:
         for worker in self._workers:
             worker.end()
         self._workers.clear()
+        # What the database is not told now it is told when the search goes on.
         close_abandoned_trials(self._study, "interrupted")
 
     def _start(self, number: int) -> None:
@@ -168,11 +187,23 @@ class _Crew:
                 f"{_tail(worker.log)}"
             )
         name = signal.Signals(-code).name
+        self._count_deaths(worker, name)
         # The kernel ends processes so when memory runs out.
         cause = ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
         close_abandoned_trials(
             self._study, f"its worker was ended by {name}{cause}", most_retries=MOST_RETRIES
         )
+
+    def _count_deaths(self, worker: _Worker, name: str) -> None:
+        """Gives up when workers are ended again and again before any has finished a trial."""
+        ended = n_finished(self._study)
+        self._n_deaths = self._n_deaths + 1 if ended == self._ended_before else 1
+        self._ended_before = ended
+        if self._n_deaths > _MOST_DEATHS * (len(self._workers) + 1):
+            raise RllamaError(
+                f"workers of the search were ended {self._n_deaths} times before a trial was, the "
+                f"last one by {name}. The end of {worker.log}:\n{_tail(worker.log)}"
+            )
 
     def _end_long_trials(self) -> None:
         if self._timeout is None:

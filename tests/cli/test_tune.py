@@ -32,7 +32,7 @@ def read_trials(out: Path = OUT) -> list[dict[str, str]]:
 
 def test_a_search_is_interrupted_resumed_and_reported_again(file: Path, tmp_path: Path) -> None:
     process = start("tune", "experiment.yaml", "--n-trials", "500", cwd=tmp_path)
-    output = interrupt_at(process, "trial 0 (1/500)")
+    output = interrupt_at(process, "trial ")
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert f"Interrupted. What was finished is kept in {OUT}" in output
@@ -97,7 +97,7 @@ def test_a_study_is_not_continued_with_another_config(file: Path) -> None:
     ("options", "message"),
     [
         (["--n-trials", "0"], "--set: tuning.n_trials: must be at least 1, but got 0"),
-        (["--storage", "mongodb://x/y"], "storage: must be a URL of sqlite, postgresql or mysql"),
+        (["--storage", "mongodb://x/y"], "storage: must be a URL of sqlite, postgresql, mysql or"),
         (["--out", "experiment.yaml/x"], "out: must be a folder that can be made"),
         (
             ["--set", "tuning.search_space={}"],

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import optuna
 import pytest
+from postgres import Server, running_server
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +13,9 @@ def _quiet_optuna() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     yield
     optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    with running_server() as server:
+        yield server

@@ -14,6 +14,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import TrialState
+from owners import leave_to_nobody
 
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.optimization import BayesianRewardOptimizer, build_search_space
@@ -102,6 +103,7 @@ def test_a_trial_that_was_killed_at_any_moment_does_not_hide_a_point(
     # Killed after it was told so many of its two parameters.
     study = optuna.load_study(study_name="rllama_sb3", storage=storage)
     killed = study.ask()
+    leave_to_nobody(killed)
     distributions = {
         "x": FloatDistribution(0.1, 0.9, step=0.4),
         "kind": CategoricalDistribution(["a", "b"]),

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import copy
 import math
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from owners import leave_to_nobody
 
 from rllama_sb3.errors import ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer
-from rllama_sb3.optimization.owner import OWNER, this_machine
 
 BASE: dict[str, Any] = {"agent": {"rate": 0.5, "gamma": 0.99, "name": "q"}, "episodes": 10}
 SPACE: dict[str, Any] = {
@@ -274,11 +272,8 @@ def test_an_interrupted_trial_is_run_again_and_not_counted(tmp_path: Path, numbe
 
 def leave_running(storage: str) -> float:
     """Leaves a trial as a process does that was killed in the middle of it; returns its rate."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
     trial = optuna.load_study(study_name="rllama_sb3", storage=storage).ask()
-    owner = {"machine": this_machine(), "pid": gone.pid, "since": None, "worker": 0}
-    trial.set_user_attr(OWNER, owner)
+    leave_to_nobody(trial)
     return trial.suggest_float("rate", 0.0, 1.0)
 
 

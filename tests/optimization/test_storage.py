@@ -36,6 +36,7 @@ def test_a_storage_of_optuna_is_taken_as_it_is() -> None:
         ("postgres://me:secret@host/db", "Did you mean 'postgresql'?"),
         ("postgresql://me:secret@host:port/db", "Write scheme://user:password@host:port/database"),
         ("me:secret@host", "must be a URL"),
+        ("grcp://host:13000", "Did you mean 'grpc'?"),
         ("mysql+nodriver://me:secret@host/db?password=secret", "must use a database driver"),
         (7, "must be a URL, an Optuna storage or None, but got 7"),
     ],
@@ -76,7 +77,7 @@ def test_the_missing_postgres_driver_is_told_with_its_extra(
     def refuse(*args: object, **kwargs: object) -> None:
         raise ImportError("no driver")
 
-    monkeypatch.setattr(storage, "RDBStorage", refuse)
+    monkeypatch.setattr(storage, "PatientStorage", refuse)
     with pytest.raises(MissingExtraError, match=r"pip install 'rllama-sb3\[postgres\]'"):
         open_storage("postgresql://me:secret@host/db")
 
