@@ -226,8 +226,8 @@ def test_a_file_cannot_be_the_folder(file: Path, command: str, out: str) -> None
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
-        ("mongodb://h/x", "storage: must be a URL of sqlite, postgresql or mysql"),
-        ("study.db", "storage: must be a URL of sqlite, postgresql or mysql, but got 'study.db'."),
+        ("mongodb://h/x", "storage: must be a URL of sqlite, postgresql, mysql or grpc"),
+        ("study.db", "(a storage proxy), but got 'study.db'."),
         ("sqllite:///a.db", "Did you mean 'sqlite'?"),
         ("sqlite:///e.yaml", "storage: must be a database of studies"),
         ("sqlite:///e.yaml/a.db", "storage: must be a file in a folder that can be made"),
@@ -243,7 +243,7 @@ def test_a_missing_driver_is_bad_input(file: Path, monkeypatch: pytest.MonkeyPat
     def lack_driver(*_: Any, **__: Any) -> None:
         raise ImportError("psycopg")
 
-    monkeypatch.setattr(rllama_sb3.optimization.storage, "RDBStorage", lack_driver)
+    monkeypatch.setattr(rllama_sb3.optimization.storage, "PatientStorage", lack_driver)
     (line,) = refuse("tune", "e.yaml", "--storage", "postgresql://me:secret@host/studies")
     assert "pip install 'rllama-sb3[postgres]'" in line
     assert "secret" not in line

@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import objectives
 import optuna
 import pytest
 from command_line import children_of, wait_until_gone
+from study_file import wait_for_trials
 
 from rllama_sb3.errors import ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer
@@ -178,27 +177,6 @@ def start_search(tmp_path: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for_trials(tmp_path: Path, n_trials: int) -> None:
-    """Waits until so many trials are complete and both workers are at one."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        states = read_states(tmp_path / "study.db")
-        if states["COMPLETE"] >= n_trials and states["RUNNING"] == 2:
-            time.sleep(0.2)  # until the process has put its name to the trial that began last
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"the search did not get on: {read_states(tmp_path / 'study.db')}")
-
-
-def read_states(file: Path) -> Counter[str]:
-    """Counts the trials by state; Optuna's own way to open a study takes too long to poll by."""
-    try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            return Counter(state for (state,) in database.execute("SELECT state FROM trials"))
-    except sqlite3.OperationalError:  # not there yet
-        return Counter()
-
-
 @pytest.mark.parametrize(
     "who",
     [
@@ -209,7 +187,7 @@ def read_states(file: Path) -> Counter[str]:
 )
 def test_a_search_outlives_a_kill_of_any_of_its_processes(tmp_path: Path, who: str) -> None:
     process = start_search(tmp_path)
-    wait_for_trials(tmp_path, 2)
+    wait_for_trials(tmp_path / "study.db", n_complete=2, n_running=2)
     workers = children_of(process.pid)
     assert len(workers) == 2
     if who != "parent":
@@ -235,7 +213,7 @@ def test_a_search_outlives_a_kill_of_any_of_its_processes(tmp_path: Path, who: s
 
 def test_ctrl_c_ends_the_workers_and_what_they_were_at_is_tried_again(tmp_path: Path) -> None:
     process = start_search(tmp_path)
-    wait_for_trials(tmp_path, 2)
+    wait_for_trials(tmp_path / "study.db", n_complete=2, n_running=2)
     workers = children_of(process.pid)
     process.send_signal(signal.SIGINT)
     process.wait(timeout=60)
