@@ -18,6 +18,7 @@ from rich.text import Text
 from rllama_sb3.callbacks.progress import ProgressCallback, TrainingProgress
 from rllama_sb3.cli.console import format_duration, format_number, is_live, say
 from rllama_sb3.cli.training_display import render_progress
+from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, as_tried, is_unshaped
 from rllama_sb3.optimization.study import best_trial, n_finished
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ class StudyDisplay:
     def _describe(self, trial: BaseTrial | FrozenTrial) -> str:
         if self._space is None:
             return ""
-        return render_params(self._space.replay(trial.params, trial.number))
+        text = render_params(as_tried(trial, self._space.replay(trial.params, trial.number)))
+        return f"{UNSHAPED_ORIGIN} {text}" if is_unshaped(trial) else text
 
     def _read(self, study: Study) -> None:
         trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]

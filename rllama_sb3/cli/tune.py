@@ -57,6 +57,15 @@ def tune(
             metavar="URL", help="Where the study is kept.", show_default="study.db in the folder"
         ),
     ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Try first what another search found: a best.yaml, a folder of results, or "
+            "URL#STUDY.",
+            show_default=False,
+        ),
+    ] = None,
     compare: Annotated[
         bool,
         typer.Option(help="Train what was found, and the file's config, on test seeds."),
@@ -83,7 +92,9 @@ def tune(
     out = out or Path("runs") / "tune" / file_name(name)
     storage = storage or f"sqlite:///{out / 'study.db'}"
     try:
-        experiment, optimizer = _search(console, config, own, name, storage, out, quiet=quiet)
+        experiment, optimizer = _search(
+            console, config, own, name, storage, out, warm_start=warm_start, quiet=quiet
+        )
         winner = None
         if compare:
             winner = _compare(console, experiment, optimizer, out, n_jobs=n_jobs, imports=modules)
@@ -105,6 +116,7 @@ def _search(
     storage: str,
     out: Path,
     *,
+    warm_start: str | None,
     quiet: bool,
 ) -> tuple[ExperimentConfig, BayesianRewardOptimizer]:
     """Runs the trials that are missing, and says what came out."""
@@ -121,7 +133,12 @@ def _search(
     display = StudyDisplay(console, experiment, quiet=quiet)
     with located_in(file, overrides):
         optimizer = BayesianRewardOptimizer(
-            experiment, study_name=study_name, storage=storage, out=out, **display.callbacks
+            experiment,
+            study_name=study_name,
+            storage=storage,
+            out=out,
+            warm_start=warm_start,
+            **display.callbacks,
         )
         if not quiet:
             algorithm, env_id = experiment.algorithm.name, experiment.env.id

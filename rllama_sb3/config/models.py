@@ -120,6 +120,11 @@ class TuningConfig(_Section):
         3, description="Best configs that are trained again on test seeds after the search."
     )
     n_test_seeds: Count = Field(5, description="Test seeds of that comparison.")
+    enqueue: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Trials to begin with, after the config as it stands and the same without "
+        "shaping: fragments of this file that say what is different.",
+    )
     search_space: dict[str, Any] = Field(
         default_factory=dict,
         description="Mirrors this file; a leaf {suggest: float|int|categorical, ...} is searched.",

@@ -15,13 +15,23 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import BaseTrial, FrozenTrial, Trial
+from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rllama_sb3.config.merging import merge_configs
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import ConfigError, Path, Problem, RllamaError
+from rllama_sb3.optimization.blind_sampler import BlindSampler
+from rllama_sb3.optimization.first_trials import (
+    UNSHAPED_ORIGIN,
+    FirstTrial,
+    as_tried,
+    enqueue_missing,
+    is_unshaped,
+    params_as_tried,
+    read_enqueue,
+)
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
 from rllama_sb3.optimization.pruners import build_pruner
 from rllama_sb3.optimization.reach import check_reach
@@ -41,6 +51,7 @@ from rllama_sb3.optimization.study import (
     n_finished,
     open_study,
 )
+from rllama_sb3.optimization.warm_start import warm_start_trials
 from rllama_sb3.training import check_runnable
 
 StudyCallback = Callable[[Study, FrozenTrial], None]
@@ -80,6 +91,8 @@ class BayesianRewardOptimizer:
         on_trial_start: Called with each trial before its objective.
         on_evaluation: Called with the trial and each evaluation of the built-in objective.
         training_callbacks: Stable-Baselines3 callbacks for each training of the built-in objective.
+        warm_start: A ``best.yaml``, a folder of results, or a study as ``sqlite:///study.db#name``:
+            what was found there is tried first (see :mod:`rllama_sb3.optimization.warm_start`).
 
     Attributes:
         base_config: The config as plain values, with all defaults of an experiment filled in, and
@@ -122,13 +135,14 @@ class BayesianRewardOptimizer:
         on_trial_start: Callable[[Trial], None] | None = None,
         on_evaluation: OnEvaluation | None = None,
         training_callbacks: Sequence[BaseCallback] = (),
+        warm_start: str | FilePath | None = None,
     ) -> None:
         config, base, problems = _parse(base_config, is_experiment=objective_function is None)
         tuning = TuningConfig() if config is None else config.tuning
         space: Any = search_space
         where: Path = ("search_space",)
         if search_space is None:
-            space, where = _own_search_space(base), SECTION
+            space, where = _own_tuning(base, "search_space", {}), SECTION
         default = _DEFAULT_N_TRIALS if config is None else tuning.n_trials
         self.n_trials = default if n_trials is None else n_trials
         problems += _check_arguments(self.n_trials, direction, study_name, config)
@@ -139,11 +153,26 @@ class BayesianRewardOptimizer:
             raise ConfigError(*problems)
         self.search_space = build_search_space(space, base, where=where)
         self.base_config = merge_configs(base, self.search_space.defaults)
+        self._known_trials, problems = read_enqueue(
+            _own_tuning(base, "enqueue", []),
+            self.search_space,
+            self.base_config,
+            is_experiment=config is not None,
+        )
         problems += [] if config is None else check_reach(self.search_space, self.base_config)
         if problems:
             raise ConfigError(*problems)
+        if warm_start is not None:
+            self._known_trials += warm_start_trials(
+                str(warm_start),
+                self.search_space,
+                self.base_config,
+                storage=storage,
+                study_name=study_name or _DEFAULT_NAME,
+            )
         self.study: Study | None = None
         self._config = config
+        self._has_shaping = config is not None and bool(config.reward_shaping)
         self._study_name = study_name or _DEFAULT_NAME
         self._storage, self._direction = storage, direction
         self._sampler, self._pruner = sampler or tuning.sampler, pruner or tuning.pruner
@@ -175,7 +204,7 @@ class BayesianRewardOptimizer:
             RllamaError: No trial has a value yet.
         """
         best = self._best_trial()
-        return self.search_space.replay(best.params, best.number)
+        return as_tried(best, self.search_space.replay(best.params, best.number))
 
     @property
     def best_config(self) -> dict[str, Any]:
@@ -184,7 +213,7 @@ class BayesianRewardOptimizer:
         Raises:
             RllamaError: No trial has a value yet.
         """
-        return self.search_space.merge(self.base_config, self.best_params)
+        return self._config_of(self._best_trial())
 
     def generate_trial_config(self, trial: BaseTrial) -> dict[str, Any]:
         """Returns the config of a trial: the base with what the trial suggests laid over it.
@@ -193,10 +222,14 @@ class BayesianRewardOptimizer:
             trial: A live trial, a past one, or an ``optuna.trial.FixedTrial``.
         """
         with _known_values_in_peace():
-            return self.search_space.merge(self.base_config, self.search_space.suggest(trial))
+            suggested = self.search_space.suggest(trial)
+        return as_tried(trial, self.search_space.merge(self.base_config, suggested))
 
     def optimize(self) -> tuple[dict[str, Any], float, Study]:
         """Runs the trials that the study still lacks; the first one is the base config.
+
+        Of an experiment the second one is the same without shaping. Those of ``tuning.enqueue``
+        and of the warm start follow (see :mod:`rllama_sb3.optimization.first_trials`).
 
         A study that exists under this name in this storage is continued. Trials of it that were
         interrupted are run again, and do not count.
@@ -247,7 +280,8 @@ class BayesianRewardOptimizer:
         results = None
         if self._out is not None:
             objective = "last" if self._config is None else self._config.tuning.objective
-            results = ResultsFolder(self._out, self._config_of, objective)
+            params_of = partial(params_as_tried, space=self.search_space)
+            results = ResultsFolder(self._out, self._config_of, objective, params_of)
         storage = open_storage(self._storage)
         purpose = describe_purpose(self.search_space.fingerprint(), self.base_config)
         study = open_study(storage, self._study_name, purpose, direction=self._direction)
@@ -257,13 +291,24 @@ class BayesianRewardOptimizer:
         n_known = len(study.get_trials(deepcopy=False))
         if n_known:
             enqueue_again(study)
-        else:
-            base = self.search_space.base_values(self.base_config)
-            if base:
-                study.enqueue_trial(base, user_attrs={ORIGIN: BASE_ORIGIN})
+        enqueue_missing(study, self._first_trials(study))
         study.sampler, study.pruner = self._build_sampler(n_known), self._build_pruner()
         self.study = study
         return study, results
+
+    def _first_trials(self, study: Study) -> list[FirstTrial]:
+        origins = {t.user_attrs.get(ORIGIN) for t in study.get_trials(deepcopy=False)}
+        with warnings.catch_warnings():
+            if BASE_ORIGIN in origins:
+                warnings.simplefilter("ignore")  # The user was told when it was enqueued.
+            base = self.search_space.base_values(self.base_config)
+        trials = [FirstTrial(base, BASE_ORIGIN)] if base else []
+        for known in self._known_trials:
+            if all(known.params != trial.params for trial in trials):
+                trials.append(known)
+        if base and self._has_shaping:
+            trials.insert(1, FirstTrial(base, UNSHAPED_ORIGIN))
+        return trials
 
     def _run(self, trial: Trial) -> float:
         if self._on_trial_start is not None:
@@ -285,7 +330,7 @@ class BayesianRewardOptimizer:
 
     def _config_of(self, trial: FrozenTrial) -> dict[str, Any]:
         fragment = self.search_space.replay(trial.params, trial.number)
-        return self.search_space.merge(self.base_config, fragment)
+        return as_tried(trial, self.search_space.merge(self.base_config, fragment))
 
     def _best_trial(self) -> FrozenTrial:
         if self.study is None:
@@ -294,6 +339,7 @@ class BayesianRewardOptimizer:
         if best is not None:
             return best
         trials = self.study.get_trials(deepcopy=False)
+        trials = [trial for trial in trials if trial.state != TrialState.WAITING]
         states = Counter(trial.state.name.lower() for trial in trials)
         counts = ", ".join(f"{n} {state}" for state, n in states.items()) or "no trials"
         reasons = [trial.user_attrs[FAILURE] for trial in trials if FAILURE in trial.user_attrs]
@@ -303,6 +349,10 @@ class BayesianRewardOptimizer:
         )
 
     def _build_sampler(self, n_known: int) -> BaseSampler:
+        sampler = self._build_seeing_sampler(n_known)
+        return BlindSampler(sampler, is_unshaped) if self._has_shaping else sampler
+
+    def _build_seeing_sampler(self, n_known: int) -> BaseSampler:
         if isinstance(self._sampler, BaseSampler):
             return self._sampler
         return build_sampler(
@@ -343,9 +393,9 @@ def _parse(
     return config, config.to_dict(), check_runnable(config)
 
 
-def _own_search_space(base: Mapping[str, Any]) -> Any:
+def _own_tuning(base: Mapping[str, Any], key: str, default: Any) -> Any:
     tuning = base.get("tuning")
-    return tuning.get("search_space", {}) if isinstance(tuning, Mapping) else {}
+    return tuning.get(key, default) if isinstance(tuning, Mapping) else default
 
 
 def _check_arguments(

@@ -27,9 +27,15 @@ from optuna.trial import FrozenTrial, TrialState
 from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.optimization.objective import N_STEPS, SECONDS, SEED_VALUES, trial_folder
-from rllama_sb3.optimization.study import FAILURE, best_trial
+from rllama_sb3.optimization.study import FAILURE, ORIGIN, best_trial
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
+
+ParamsOf = Callable[[FrozenTrial], Mapping[str, Any]]
+
+
+def _own_params(trial: FrozenTrial) -> Mapping[str, Any]:
+    return trial.params
 
 
 class ResultsFolder:
@@ -40,6 +46,7 @@ class ResultsFolder:
         config_of: Returns the config of a past trial.
         objective: Which model of a training is its result: its best one for ``best``, else its
             last one.
+        params_of: Returns the parameters that a past trial is shown with; its own by default.
 
     Raises:
         ConfigError: The folder cannot be made or written to.
@@ -50,9 +57,10 @@ class ResultsFolder:
         path: Path,
         config_of: Callable[[FrozenTrial], Mapping[str, Any]],
         objective: str = "last",
+        params_of: ParamsOf = _own_params,
     ) -> None:
         self.path = path
-        self._config_of = config_of
+        self._config_of, self._params_of = config_of, params_of
         self._prefix = "best_" if objective == "best" else ""
         self._best_number: int | None = None
         try:
@@ -90,7 +98,7 @@ class ResultsFolder:
             names: Optuna's parameter names in the order of their columns; others follow.
         """
         trials = study.get_trials(deepcopy=False)
-        _write(self.path / "trials.csv", render_trials(trials, names))
+        _write(self.path / "trials.csv", render_trials(trials, names, self._params_of))
         best = best_trial(study)
         if best is not None and best.number != self._best_number:
             self._keep_model(best)
@@ -121,24 +129,31 @@ class ResultsFolder:
                 target.unlink(missing_ok=True)  # of the last best trial, which normalised
 
 
-def render_trials(trials: Sequence[FrozenTrial], names: Sequence[str] = ()) -> str:
-    """Returns the trials as CSV, one row each.
+def render_trials(
+    trials: Sequence[FrozenTrial], names: Sequence[str] = (), params_of: ParamsOf = _own_params
+) -> str:
+    """Returns the trials that have begun as CSV, one row each.
 
     The columns are number, state and value, Optuna's parameters, the value of each seed, seconds,
-    environment steps, and why a trial failed or was pruned.
+    environment steps, where a trial comes from that was not proposed, and why one failed or was
+    pruned.
     """
-    params = list(dict.fromkeys([*names, *(name for trial in trials for name in trial.params)]))
+    trials = [trial for trial in trials if trial.state != TrialState.WAITING]
+    shown = [params_of(trial) for trial in trials]
+    params = list(dict.fromkeys([*names, *(name for own in shown for name in own)]))
     n_seeds = max((len(trial.user_attrs.get(SEED_VALUES, ())) for trial in trials), default=0)
     seeds = [f"value_of_seed_{index}" for index in range(n_seeds)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["number", "state", "value", *params, *seeds, "seconds", "n_steps", "reason"])
-    for trial in trials:
+    last = ["seconds", "n_steps", "origin", "reason"]
+    writer.writerow(["number", "state", "value", *params, *seeds, *last])
+    for trial, own in zip(trials, shown, strict=True):
         attrs = trial.user_attrs
         values = [*attrs.get(SEED_VALUES, ()), *[""] * n_seeds][:n_seeds]
         row = [trial.number, trial.state.name.lower(), "" if trial.value is None else trial.value]
-        row += [trial.params.get(name, "") for name in params]
-        writer.writerow([*row, *values, _seconds(trial), attrs.get(N_STEPS, ""), _failure(trial)])
+        row += [own.get(name, "") for name in params]
+        row += [*values, _seconds(trial), attrs.get(N_STEPS, ""), attrs.get(ORIGIN, "")]
+        writer.writerow([*row, _failure(trial)])
     return text.getvalue()
 
 

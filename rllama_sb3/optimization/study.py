@@ -30,8 +30,8 @@ RETRY_OF: Final = "retry_of"
 BASE_ORIGIN: Final = "base config"
 _MADE_FOR: Final = "rllama_sb3"
 _MOST_RETRIES: Final = 2
-# They say how long the search goes on and what follows it, not what a trial is.
-_FREE_KEYS: Final = ("n_trials", "n_top_configs", "n_test_seeds")
+# They say how the search begins, how long it goes on and what follows it, not what a trial is.
+_FREE_KEYS: Final = ("n_trials", "n_top_configs", "n_test_seeds", "enqueue")
 
 
 def describe_purpose(fingerprint: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,6 +95,11 @@ def open_study(
     return study
 
 
+def read_purpose(study: Study) -> Mapping[str, Any] | None:
+    """Returns what a study was made for, as :func:`describe_purpose` says, if it says so."""
+    return study.user_attrs.get(_MADE_FOR)
+
+
 def n_finished(study: Study) -> int:
     """Returns how many trials count: those that came to an end, not those that were cut off."""
     finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -112,21 +117,21 @@ def close_cut_off_trials(study: Study, storage: BaseStorage) -> None:
 
 
 def enqueue_again(study: Study) -> None:
-    """Enqueues the parameters of trials that were interrupted, and of a base trial that failed.
+    """Enqueues the parameters of trials that were interrupted, and of first trials that failed.
 
     Each at most twice in a row: what ends the process each time must not hold up the study.
     """
     trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
     for trial in trials:
-        is_base = trial.user_attrs.get(ORIGIN) == BASE_ORIGIN
+        is_first = ORIGIN in trial.user_attrs
         failed = trial.state == TrialState.FAIL
-        if not failed or not (trial.user_attrs.get(INTERRUPTED) or is_base):
+        if not failed or not (trial.user_attrs.get(INTERRUPTED) or is_first):
             continue
         params = trial.system_attrs.get("fixed_params") or trial.params
         if params and trial.number not in retried and _n_retries(trial, trials) < _MOST_RETRIES:
-            origin = {ORIGIN: BASE_ORIGIN} if is_base else {}
-            study.enqueue_trial(dict(params), user_attrs={RETRY_OF: trial.number, **origin})
+            kept = {ORIGIN: trial.user_attrs[ORIGIN]} if is_first else {}
+            study.enqueue_trial(dict(params), user_attrs={RETRY_OF: trial.number, **kept})
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
