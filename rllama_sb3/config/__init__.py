@@ -10,6 +10,7 @@ from rllama_sb3.config.merging import (
 from rllama_sb3.config.models import (
     AlgorithmConfig,
     ComponentConfig,
+    ConstraintConfig,
     EnvConfig,
     EvaluationConfig,
     ExperimentConfig,
@@ -29,6 +30,7 @@ from rllama_sb3.config.yaml_text import dump_yaml, parse_yaml
 __all__ = [
     "AlgorithmConfig",
     "ComponentConfig",
+    "ConstraintConfig",
     "Document",
     "EnvConfig",
     "EvaluationConfig",

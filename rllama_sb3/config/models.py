@@ -99,6 +99,18 @@ class EvaluationConfig(_Section):
     n_envs: Count = Field(10, description="Evaluation environments stepped together.")
 
 
+class ConstraintConfig(_Section):
+    """What must hold between values of the config for a trial to be trained."""
+
+    expression: StrictStr = Field(
+        description="True where it holds, over the names in where.",
+        examples=["steps * envs % batch == 0"],
+    )
+    where: Annotated[dict[StrictStr, StrictStr], Field(min_length=1)] = Field(
+        description="By the names in the expression the dotted paths of the config they stand for.",
+    )
+
+
 class TuningConfig(_Section):
     """How reward and algorithm are searched together."""
 
@@ -124,6 +136,10 @@ class TuningConfig(_Section):
         default_factory=list,
         description="Trials to begin with, after the config as it stands and the same without "
         "shaping: fragments of this file that say what is different.",
+    )
+    constraints: dict[str, ConstraintConfig] = Field(
+        default_factory=dict,
+        description="By name what must hold between values; a trial where one does not is pruned.",
     )
     search_space: dict[str, Any] = Field(
         default_factory=dict,

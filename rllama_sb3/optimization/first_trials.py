@@ -14,7 +14,7 @@ Samplers do not see it, as its parameters do not explain its value (see
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +24,7 @@ from optuna.trial import BaseTrial, FrozenTrial
 
 from rllama_sb3.errors import NO_VALUE, Path, Problem, did_you_mean, format_path
 from rllama_sb3.optimization.conditions import value_at
+from rllama_sb3.optimization.constraints import Constraint
 from rllama_sb3.optimization.judge import Judge, judging
 from rllama_sb3.optimization.known_configs import complete, parameters_of
 from rllama_sb3.optimization.known_trial import lies_outside
@@ -89,7 +90,12 @@ def params_as_tried(trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:
 
 
 def read_enqueue(
-    entries: Any, space: SearchSpace, base: Mapping[str, Any], *, is_experiment: bool
+    entries: Any,
+    space: SearchSpace,
+    base: Mapping[str, Any],
+    constraints: Sequence[Constraint] = (),
+    *,
+    is_experiment: bool,
 ) -> tuple[list[FirstTrial], list[Problem]]:
     """Returns the trials of ``tuning.enqueue``, and what is wrong with them.
 
@@ -97,6 +103,7 @@ def read_enqueue(
         entries: Its value.
         space: The search space; the entries differ from the base in what it searches only.
         base: The config that it belongs to.
+        constraints: What must hold in it.
         is_experiment: Whether that is an experiment, of which can be known whether it can run.
 
     Warns:
@@ -110,7 +117,7 @@ def read_enqueue(
     with judging(base, space) if is_experiment and entries else nullcontext() as judge:
         for index, entry in enumerate(entries):
             place = (*ENQUEUE, index)
-            params, wrong = _read_entry(entry, space, base, judge)
+            params, wrong = _read_entry(entry, space, base, constraints, judge)
             problems += [problem.below(place) for problem in wrong]
             if not wrong:
                 _warn_outside(params, space, format_path(place))
@@ -119,7 +126,11 @@ def read_enqueue(
 
 
 def _read_entry(
-    entry: Any, space: SearchSpace, base: Mapping[str, Any], judge: Judge | None
+    entry: Any,
+    space: SearchSpace,
+    base: Mapping[str, Any],
+    constraints: Sequence[Constraint],
+    judge: Judge | None,
 ) -> tuple[dict[str, Any], list[Problem]]:
     if not isinstance(entry, Mapping) or not entry:
         rule = "must be a mapping that says what differs from the config"
@@ -138,6 +149,9 @@ def _read_entry(
     problems += wrong
     if not problems and judge is not None:
         problems = judge.problems_of(config)
+    if not problems:
+        reasons = [constraint.violation(config) for constraint in constraints]
+        problems = [Problem((), f"must not be one that {reason}") for reason in reasons if reason]
     return params, problems
 
 

@@ -23,6 +23,7 @@ from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import ConfigError, Path, Problem, RllamaError
 from rllama_sb3.optimization.blind_sampler import BlindSampler
+from rllama_sb3.optimization.constraints import build_constraints, refuse_violations
 from rllama_sb3.optimization.first_trials import (
     UNSHAPED_ORIGIN,
     FirstTrial,
@@ -153,12 +154,17 @@ class BayesianRewardOptimizer:
             raise ConfigError(*problems)
         self.search_space = build_search_space(space, base, where=where)
         self.base_config = merge_configs(base, self.search_space.defaults)
-        self._known_trials, problems = read_enqueue(
+        self._constraints, problems = build_constraints(
+            _own_tuning(base, "constraints", {}), self.search_space, self.base_config
+        )
+        self._known_trials, wrong = read_enqueue(
             _own_tuning(base, "enqueue", []),
             self.search_space,
             self.base_config,
+            self._constraints,
             is_experiment=config is not None,
         )
+        problems += wrong
         problems += [] if config is None else check_reach(self.search_space, self.base_config)
         if problems:
             raise ConfigError(*problems)
@@ -315,6 +321,8 @@ class BayesianRewardOptimizer:
             self._on_trial_start(trial)
         try:
             with _known_values_in_peace():
+                if self._constraints:
+                    refuse_violations(trial, self.generate_trial_config(trial), self._constraints)
                 return self._objective(trial)
         except KeyboardInterrupt:
             trial.set_user_attr(INTERRUPTED, True)
