@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from rllama_sb3.analysis.check import CheckReport, check
     from rllama_sb3.analysis.comparison import compare
     from rllama_sb3.buffers import (
         RelabelingDictReplayBuffer,
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BayesianRewardOptimizer",
+    "CheckReport",
     "ConfigError",
     "RelabelingDictReplayBuffer",
     "RelabelingNStepReplayBuffer",
@@ -54,6 +56,7 @@ __all__ = [
     "TrialEvalCallback",
     "VecRewardShaping",
     "build_shaper",
+    "check",
     "compare",
     "evaluate",
     "load_config",
@@ -66,6 +69,7 @@ __all__ = [
 # `rllama-sb3 --help` and a wrapped environment in a worker process need not pay.
 _HOMES: Final = {
     "BayesianRewardOptimizer": "rllama_sb3.optimization",
+    "CheckReport": "rllama_sb3.analysis.check",
     "ConfigError": "rllama_sb3.errors",
     "RelabelingDictReplayBuffer": "rllama_sb3.buffers",
     "RelabelingNStepReplayBuffer": "rllama_sb3.buffers",
@@ -80,6 +84,7 @@ _HOMES: Final = {
     "TrialEvalCallback": "rllama_sb3.callbacks",
     "VecRewardShaping": "rllama_sb3.envs.vec_wrapper",
     "build_shaper": "rllama_sb3.rewards",
+    "check": "rllama_sb3.analysis.check",
     "compare": "rllama_sb3.analysis.comparison",
     "evaluate": "rllama_sb3.evaluation",
     "load_config": "rllama_sb3.experiment",

@@ -12,11 +12,14 @@ import gymnasium as gym
 import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.her import HerReplayBuffer
 
+from rllama_sb3.buffers import can_relabel
 from rllama_sb3.config.models import AlgorithmConfig
 from rllama_sb3.errors import ConfigError, MissingExtraError, Path, Problem, did_you_mean
 from rllama_sb3.rewards.parameters import parse_parameters
@@ -158,18 +161,45 @@ def check_algorithm_fits(
     return [Problem(("algorithm",), f"must be accepted by {algorithm.name} ({reason})")]
 
 
-def check_algorithm_sees_reward(algorithm: AlgorithmConfig) -> list[Problem]:
-    """Returns why an algorithm would learn from another reward than the shaped one."""
+def check_algorithm_sees_reward(
+    algorithm: AlgorithmConfig, *, weights_move: bool = False
+) -> list[Problem]:
+    """Returns why an algorithm would learn from another reward than the shaped one.
+
+    Args:
+        algorithm: A checked one.
+        weights_move: Whether the weight of a component changes over time.
+    """
     if algorithm.name == "ARS":
         rule = "must learn from each step's reward when there is a reward_shaping"
         remedy = "ARS reads whole episodes from Monitor, which records the env return."
         return [Problem(("algorithm", "name"), rule, "ARS", remedy)]
     buffer = algorithm.params.get("replay_buffer_class")
-    if isinstance(buffer, type) and issubclass(buffer, HerReplayBuffer):
+    if not (isinstance(buffer, type) and issubclass(buffer, ReplayBuffer)):
+        return []
+    path: Path = (*_PARAMS, "replay_buffer_class")
+    if issubclass(buffer, HerReplayBuffer):
         rule = "must store the rewards it is given when there is a reward_shaping"
         remedy = "HerReplayBuffer computes rewards anew, without the shaping."
-        return [Problem((*_PARAMS, "replay_buffer_class"), rule, buffer.__name__, remedy)]
+        return [Problem(path, rule, buffer.__name__, remedy)]
+    if weights_move and not can_relabel(buffer):
+        rule = "must weight stored rewards anew when a weight_schedule moves"
+        remedy = "Leave it out, or use a RelabelingReplayBuffer."
+        return [Problem(path, rule, buffer.__name__, remedy)]
+    if issubclass(buffer, NStepReplayBuffer):
+        return _check_n_step_gamma(algorithm)
     return []
+
+
+def _check_n_step_gamma(algorithm: AlgorithmConfig) -> list[Problem]:
+    kwargs = algorithm.params.get("replay_buffer_kwargs") or {}
+    default = inspect.signature(NStepReplayBuffer).parameters["gamma"].default
+    gamma, own = kwargs.get("gamma", default), discount_factor(algorithm)
+    if gamma == own:
+        return []
+    rule = f"must be the algorithm's own, {own!r}"
+    remedy = "Leave the class out, and set n_steps instead: its buffer gets the same gamma."
+    return [Problem((*_PARAMS, "replay_buffer_kwargs", "gamma"), rule, gamma, remedy)]
 
 
 def discount_factor(algorithm: AlgorithmConfig) -> float | None:
@@ -193,6 +223,40 @@ def bootstraps_truncated(algorithm: AlgorithmConfig) -> bool:
     """
     buffer = algorithm.params.get("replay_buffer_kwargs") or {}
     return bool(buffer.get("handle_timeout_termination", True))
+
+
+def sees_action_masks(algorithm: AlgorithmConfig) -> bool:
+    """Returns whether an algorithm chooses among the actions that the environment allows only.
+
+    Example:
+        >>> sees_action_masks(AlgorithmConfig(name="PPO"))
+        False
+    """
+    predict: Any = algorithm_class(algorithm.name).predict
+    return "action_masks" in inspect.signature(predict).parameters
+
+
+def replay_discount_factor(algorithm: AlgorithmConfig) -> float | None:
+    """Returns the γ by which a replay buffer adds up rewards, or ``None`` where none does.
+
+    Stable-Baselines3 hands its own to the buffer of n-step returns that it chooses; one that is
+    chosen by ``replay_buffer_class`` has what ``replay_buffer_kwargs`` gives, or a default.
+
+    Example:
+        >>> replay_discount_factor(AlgorithmConfig(name="DQN", params={"n_steps": 3}))
+        0.99
+    """
+    params = algorithm.params
+    buffer = params.get("replay_buffer_class")
+    if isinstance(buffer, type):
+        # A subclass may pass it on among its **kwargs.
+        named = (inspect.signature(c).parameters.get("gamma") for c in buffer.__mro__)
+        default = next((parameter.default for parameter in named if parameter), None)
+        gamma = (params.get("replay_buffer_kwargs") or {}).get("gamma", default)
+        return float(gamma) if isinstance(gamma, int | float) else None
+    is_off_policy = issubclass(algorithm_class(algorithm.name), OffPolicyAlgorithm)
+    adds_up = is_off_policy and params.get("n_steps", 1) > 1
+    return discount_factor(algorithm) if adds_up else None
 
 
 def build_algorithm(
@@ -219,7 +283,7 @@ def build_algorithm(
         raise ConfigError(*problems)
     try:
         model = _construct(algorithm, venv, seed=seed)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
         rule = f"must be accepted by {algorithm.name} ({_one_line(error)})"
         raise ConfigError(Problem(_PARAMS, rule, algorithm.params)) from error
     if tensorboard_log is not None:

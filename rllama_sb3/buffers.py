@@ -13,7 +13,7 @@ Stable-Baselines3's own whenever a weight moves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import numpy as np
@@ -37,6 +37,11 @@ class WeightedRewards:
         buffer_size: Steps that are kept.
         n_envs: Environments that are stepped together.
 
+    Attributes:
+        names: The components, once they are known.
+        raw: Their values, shape (buffer_size, n_envs, number of components).
+        may_lag: Whether the weights may have moved since they were set; nothing is stored then.
+
     Example:
         >>> rewards = WeightedRewards(buffer_size=4, n_envs=1)
         >>> rewards.record(0, [{"reward_components": {"env": 1.0, "bonus": 10.0}}])
@@ -47,9 +52,14 @@ class WeightedRewards:
 
     def __init__(self, buffer_size: int, n_envs: int) -> None:
         self.shape = (buffer_size, n_envs)
-        # Which components there are is known from the first transition on.
-        self.names: tuple[str, ...] = ()
-        self.raw = np.zeros((*self.shape, 0), dtype=np.float32)
+        self.may_lag = False
+        # Which components there are is known from the first transition or weights on.
+        self.reserve(())
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Makes room for the values of these components; forgets what was stored and set."""
+        self.names = tuple(names)
+        self.raw = np.zeros((*self.shape, len(self.names)), dtype=np.float32)
         self._weights: NDArray[np.float32] | None = None
 
     @property
@@ -66,32 +76,32 @@ class WeightedRewards:
 
     @weights.setter
     def weights(self, weights: Mapping[str, float]) -> None:
-        if not self.names:
-            self._reserve(tuple(weights))
-        if set(weights) != set(self.names):
-            raise RllamaError(
-                f"the replay buffer holds values of {', '.join(self.names)}, but the reward now "
-                f"consists of {', '.join(weights)}. Start with an empty buffer"
-            )
-        self._weights = np.array([weights[name] for name in self.names], dtype=np.float32)
+        self._weights = np.array(self._in_order(weights), dtype=np.float32)
+        self.may_lag = False
 
     def record(self, position: int, infos: Sequence[Mapping[str, Any]]) -> None:
         """Stores the raw values of one step of each environment.
 
         Raises:
-            RllamaError: The infos have no raw values, or those of other components.
+            RllamaError: The infos have no raw values, or those of other components; or the weights
+                may lag behind.
         """
+        if self.may_lag:
+            raise RllamaError(
+                "the weights of the replay buffer are those of the end of the last training, and "
+                "have moved since. Pass RewardShapingCallback() to every learn()"
+            )
         try:
             values = [info["reward_components"] for info in infos]
-            if not self.names:
-                self._reserve(tuple(values[0]))
-            self.raw[position] = [[row[name] for name in self.names] for row in values]
         except KeyError as error:
             raise RllamaError(
-                f"a relabeling replay buffer needs the raw value of every component, but infos "
+                "a relabeling replay buffer needs the raw value of every component, but infos "
                 f"lack {error}. Shape the environments, and pass RewardShapingCallback() to "
                 "learn(), or record_components=True to the wrapper"
             ) from error
+        if not self.names:
+            self.reserve(values[0])
+        self.raw[position] = [self._in_order(row) for row in values]
 
     def __getitem__(self, key: Any) -> NDArray[np.float32]:
         if self._weights is None:
@@ -105,9 +115,13 @@ class WeightedRewards:
     def __setitem__(self, key: Any, paid: Any) -> None:
         """Drops what was paid: it is the weighted sum of the raw values that are kept instead."""
 
-    def _reserve(self, names: tuple[str, ...]) -> None:
-        self.names = names
-        self.raw = np.zeros((*self.shape, len(names)), dtype=np.float32)
+    def _in_order(self, values: Mapping[str, float]) -> list[float]:
+        if values.keys() != set(self.names):
+            raise RllamaError(
+                f"the replay buffer holds values of {', '.join(self.names)}, but the reward now "
+                f"consists of {', '.join(values)}. Empty it: model.replay_buffer.reset()"
+            )
+        return [values[name] for name in self.names]
 
 
 class RelabelingBuffer(ReplayBuffer):
@@ -136,7 +150,17 @@ class RelabelingBuffer(ReplayBuffer):
         Raises:
             RllamaError: They belong to other components than the stored transitions.
         """
+        if not self.size() and weights.keys() != set(self.rewards.names):
+            self.rewards.reserve(weights)
         self.rewards.weights = weights
+
+    def await_weights(self) -> None:
+        """Refuses further transitions until somebody sets weights again.
+
+        For the end of a training in which weights moved: without the callback, the next one would
+        go on under the last ones. What is stored is still weighted by these when it is sampled.
+        """
+        self.rewards.may_lag = True
 
     def add(
         self,
@@ -150,7 +174,7 @@ class RelabelingBuffer(ReplayBuffer):
         """Stores a transition of each environment; the infos hold the raw values.
 
         Raises:
-            RllamaError: They do not.
+            RllamaError: They do not, or the weights may have moved since they were set.
         """
         self.rewards.record(self.pos, infos)
         super().add(obs, next_obs, action, reward, done, infos)
@@ -190,6 +214,11 @@ _RELABELING: Final[dict[type[ReplayBuffer], type[RelabelingBuffer]]] = {
 }
 
 
+def can_relabel(buffer_class: type[ReplayBuffer]) -> bool:
+    """Whether buffers of this class weight rewards when they are sampled, or can be replaced."""
+    return issubclass(buffer_class, RelabelingBuffer) or buffer_class in _RELABELING
+
+
 def relabeling(buffer: ReplayBuffer) -> RelabelingBuffer:
     """Returns the buffer itself if it relabels, or one that does in its place.
 
@@ -202,7 +231,7 @@ def relabeling(buffer: ReplayBuffer) -> RelabelingBuffer:
     if isinstance(buffer, RelabelingBuffer):
         return buffer
     name = type(buffer).__name__
-    if type(buffer) not in _RELABELING:
+    if not can_relabel(type(buffer)):
         raise RllamaError(
             f"{name} keeps rewards as they were paid, while weight schedules change what they "
             "should be. Use a RelabelingReplayBuffer, or constant weights"

@@ -64,7 +64,7 @@ def evaluate(
         raise ConfigError(Problem(("n_episodes",), "must be at least 1", n_episodes))
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     check_env_return_is_known(venv)
-    _share_normalization(model, venv)
+    share_normalization(model, venv)
     if is_shaped(venv):
         # Only the env return counts here, but potentials cannot be paid without γ.
         learner = Learner(gamma=getattr(model, "gamma", None))
@@ -84,7 +84,12 @@ def evaluate(
     return hook.result()
 
 
-def _share_normalization(model: Any, venv: VecEnv) -> None:
+def share_normalization(model: Any, venv: VecEnv) -> None:
+    """Copies the statistics of the observations that a model was trained on, if it still has them.
+
+    Raises:
+        ConfigError: It was trained on normalised observations, and ``venv`` gives raw ones.
+    """
     trained_on = model.get_vec_normalize_env() if hasattr(model, "get_vec_normalize_env") else None
     normalize = unwrap_vec_normalize(venv)
     if trained_on is None or trained_on is normalize or not trained_on.norm_obs:

@@ -8,10 +8,18 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from rllama_sb3.algorithms import check_algorithm, check_algorithm_sees_reward
-from rllama_sb3.config import ExperimentConfig, override_document, parse_sections, read_yaml
+from rllama_sb3.config import (
+    EvaluationConfig,
+    ExperimentConfig,
+    TuningConfig,
+    override_document,
+    parse_sections,
+    read_yaml,
+)
 from rllama_sb3.envs.factory import check_env_config
 from rllama_sb3.errors import ConfigError, Problem
-from rllama_sb3.optimization.search_space import check_search_space
+from rllama_sb3.optimization.checks import check_tuning
+from rllama_sb3.optimization.search_space import build_search_space, check_search_space
 from rllama_sb3.rewards import check_reward_shaping
 from rllama_sb3.training import check_runnable
 
@@ -88,7 +96,21 @@ def check_experiment(config: ExperimentConfig) -> list[Problem]:
         algorithm.name: must be an algorithm, but got 'PPPO'. Did you mean 'PPO'?
     """
     data = config.to_dict()
-    return [*check_runnable(config), *check_search_space(config.tuning.search_space, data)]
+    return [*check_runnable(config), *_check_search(config.tuning, config.evaluation, data)]
+
+
+def _check_search(
+    tuning: TuningConfig,
+    evaluation: EvaluationConfig | None,
+    data: Mapping[str, Any],
+    space: Mapping[str, Any] | None = None,
+) -> list[Problem]:
+    """Checks the section ``tuning``, and of its search space as much as can be looked up."""
+    space = tuning.search_space if space is None else space
+    problems = check_search_space(space, data)
+    sound = None if problems else build_search_space(space, data)
+    n_evaluations = None if evaluation is None else evaluation.n_evaluations
+    return [*problems, *check_tuning(tuning, n_evaluations, sound)]
 
 
 def _check_sections(sections: Mapping[str, Any], data: Mapping[str, Any]) -> list[Problem]:
@@ -111,7 +133,8 @@ def _check_sections(sections: Mapping[str, Any], data: Mapping[str, Any]) -> lis
         if isinstance(components, Mapping) and isinstance(space.get("reward_shaping"), Mapping):
             inner = _below_sound(space["reward_shaping"], components, data["reward_shaping"])
             space["reward_shaping"] = inner
-        problems += check_search_space(space, {**data, **plain})
+        evaluation = sections.get("evaluation")
+        problems += _check_search(sections["tuning"], evaluation, {**data, **plain}, space)
     return problems
 
 

@@ -36,6 +36,7 @@ from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config, choose_shaping
 from rllama_sb3.errors import ConfigError, Problem, RllamaError
 from rllama_sb3.rewards.build import check_reward_shaping
+from rllama_sb3.rewards.schedules import build_schedule
 from rllama_sb3.run_folder import RunFolder
 from rllama_sb3.seeding import evaluation_seed
 
@@ -80,7 +81,7 @@ def train(
     on_evaluation: Callable[[Evaluation], None] | None = None,
     trial: BaseTrial | None = None,
     report_offset: int = 0,
-    previous_values: Sequence[float] = (),
+    report_value: Callable[[Sequence[Evaluation]], float] | None = None,
     min_prune_step: int = 0,
 ) -> TrainResult:
     """Trains one agent from one seed.
@@ -99,7 +100,7 @@ def train(
         on_evaluation: Called with each evaluation once it is on disk.
         trial: An Optuna trial to report evaluations to, and to be pruned by.
         report_offset: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
-        previous_values: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
+        report_value: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
         min_prune_step: As in :class:`~rllama_sb3.callbacks.TrialEvalCallback`.
 
     Raises:
@@ -131,7 +132,7 @@ def train(
             deterministic=config.evaluation.deterministic,
             seed=evaluation_seed(config.training.seed),
             report_offset=report_offset,
-            previous_values=previous_values,
+            report_value=report_value,
             min_prune_step=min_prune_step,
             on_evaluation=save,
         )
@@ -159,9 +160,11 @@ def check_runnable(config: ExperimentConfig) -> list[Problem]:
     total_timesteps = config.training.total_timesteps
     problems = check_env_config(config.env)
     env_is_fine = not problems
+    unsound: list[Problem] = []
     if config.reward_shaping:
         components = config.to_dict()["reward_shaping"]
-        problems += check_reward_shaping(components, total_timesteps=total_timesteps)
+        unsound = check_reward_shaping(components, total_timesteps=total_timesteps)
+        problems += unsound
     wrong = check_algorithm(config.algorithm)
     problems += wrong
     if env_is_fine and not wrong:
@@ -169,8 +172,18 @@ def check_runnable(config: ExperimentConfig) -> list[Problem]:
         problems += check_algorithm_fits(config.algorithm, env, config.env.n_envs)
         env.close()
     if config.reward_shaping and not wrong:
-        problems += check_algorithm_sees_reward(config.algorithm)
+        weights_move = not unsound and _weights_move(config)
+        problems += check_algorithm_sees_reward(config.algorithm, weights_move=weights_move)
     return problems
+
+
+def _weights_move(config: ExperimentConfig) -> bool:
+    total_timesteps = config.training.total_timesteps
+    schedules = (
+        build_schedule(component.weight_schedule.model_dump(), total_timesteps=total_timesteps)
+        for component in config.reward_shaping.values()
+    )
+    return not all(schedule.is_constant for schedule in schedules)
 
 
 def _with_seed(config: ExperimentConfig | Mapping[str, Any], seed: int | None) -> ExperimentConfig:

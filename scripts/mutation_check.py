@@ -63,7 +63,7 @@ class Break:
 _MISTAKES: Final = ("tests/rewards/test_known_mistakes.py", "tests/rewards/test_potential.py")
 _TWIN: Final = ("tests/envs/test_vec_wrapper.py",)
 _EXACT: Final = ("tests/test_exact_schedules.py",)
-_BUFFERS: Final = ("tests/test_buffers.py",)
+_BUFFERS: Final = ("tests/callbacks/test_relabeling.py", "tests/callbacks/test_learner.py")
 
 BREAKS: Final[tuple[Break, ...]] = (
     Break(
@@ -90,8 +90,8 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "the potential of a truncated state is zeroed, in the twin",
         "rewards/batch_shaper.py",
-        "if self.bootstrap_truncated and cut.size:",
-        "if not self.bootstrap_truncated and cut.size:",
+        "        if self.bootstrap_truncated:\n",
+        "        if not self.bootstrap_truncated:\n",
         _TWIN,
     ),
     Break(
@@ -114,11 +114,8 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "the weight stands outside the difference, in the twin",
         "rewards/batch_shaper.py",
-        """            self._weighted_rows[index][:] = discounted_difference(
-                gamma, next_weight * reached, self._weighted_arrived[index]
-            )
-""",
-        "            self._weighted_rows[index][:] = self._weights[index] * self._raw[index]\n",
+        "difference = discounted_difference(gamma, weight * reached, arrived)",
+        "difference = self._weights[index] * self._raw[index]",
         _TWIN,
     ),
     Break(

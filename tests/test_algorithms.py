@@ -7,6 +7,7 @@ import gymnasium as gym
 import pytest
 import torch
 from stable_baselines3 import DQN, PPO, HerReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 
 from rllama_sb3 import ConfigError
@@ -20,7 +21,9 @@ from rllama_sb3.algorithms import (
     check_algorithm_fits,
     check_algorithm_sees_reward,
     discount_factor,
+    replay_discount_factor,
 )
+from rllama_sb3.buffers import RelabelingNStepReplayBuffer
 from rllama_sb3.config import AlgorithmConfig
 
 PPO_PARAMS = {
@@ -186,6 +189,29 @@ def test_a_buffer_that_ignores_time_limits_does_not_bootstrap() -> None:
     assert not bootstraps_truncated(AlgorithmConfig(name="DQN", params=params))
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"n_steps": 3},
+        {"n_steps": 1},
+        {"replay_buffer_class": NStepReplayBuffer},
+        {"replay_buffer_class": NStepReplayBuffer, "replay_buffer_kwargs": {"gamma": 0.8}},
+        {"replay_buffer_class": RelabelingNStepReplayBuffer},
+        {"replay_buffer_class": ReplayBuffer},
+    ],
+)
+def test_the_discount_factor_of_a_replay_buffer_is_the_one_that_it_is_built_with(
+    params: dict[str, Any],
+) -> None:
+    config = AlgorithmConfig(name="DQN", params={"gamma": 0.95, "buffer_size": 100, **params})
+    model = build_algorithm(config, make_vec_env("CartPole-v1"), seed=0)
+    assert replay_discount_factor(config) == getattr(model.replay_buffer, "gamma", None)  # type: ignore[attr-defined]
+
+
+def test_an_algorithm_that_learns_on_policy_has_no_replay_buffer() -> None:
+    assert replay_discount_factor(AlgorithmConfig(name="PPO", params={"n_steps": 64})) is None
+
+
 def test_plain_values_become_what_the_algorithm_takes() -> None:
     venv = make_vec_env("CartPole-v1")
     model = build_algorithm(AlgorithmConfig(name="PPO", params=PPO_PARAMS), venv, seed=7)
@@ -214,6 +240,27 @@ def test_building_leaves_the_config_as_it_was_written() -> None:
 def test_what_only_the_networks_find_is_an_error_of_the_config() -> None:
     config = AlgorithmConfig(name="PPO", policy="CnnPolicy")
     with pytest.raises(ConfigError, match=r"algorithm\.params: must be accepted by PPO"):
+        build_algorithm(config, make_vec_env("CartPole-v1"), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({}, "optimize_memory_usage = True and handle_timeout_termination = True"),
+        (
+            {"replay_buffer_kwargs": {"handle_timeout_termination": False}, "n_steps": 3},
+            "NStepReplayBuffer doesn't support optimize_memory_usage=True",
+        ),
+    ],
+)
+def test_what_only_the_replay_buffer_finds_is_an_error_of_the_config(
+    params: dict[str, Any], reason: str
+) -> None:
+    params = {"optimize_memory_usage": True, "buffer_size": 100, **params}
+    config = AlgorithmConfig(name="DQN", params=params)
+    with pytest.raises(
+        ConfigError, match=rf"algorithm\.params: must be accepted by DQN .*{reason}"
+    ):
         build_algorithm(config, make_vec_env("CartPole-v1"), seed=0)
 
 

@@ -47,7 +47,7 @@ ROWS: list[list[str]] = [
     ["callbacks"],
     ["evaluation"],
     ["algorithms", "run_folder"],
-    ["training"],
+    ["training", "saved_model"],
     ["optimization"],
     ["analysis"],
     ["experiment"],

@@ -10,6 +10,7 @@ import rllama_sb3
 
 PUBLIC = {
     "BayesianRewardOptimizer",
+    "CheckReport",
     "ConfigError",
     "RelabelingDictReplayBuffer",
     "RelabelingNStepReplayBuffer",
@@ -24,6 +25,7 @@ PUBLIC = {
     "TrialEvalCallback",
     "VecRewardShaping",
     "build_shaper",
+    "check",
     "compare",
     "evaluate",
     "load_config",

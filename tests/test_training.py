@@ -12,12 +12,21 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from counting import Counting, Ledger
 from lingering import BONUS, Lingering
 from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rllama_sb3 import ConfigError, RllamaError, train
+from rllama_sb3 import (
+    ConfigError,
+    RelabelingNStepReplayBuffer,
+    RelabelingReplayBuffer,
+    RllamaError,
+    build_shaper,
+    train,
+)
 from rllama_sb3.callbacks import Evaluation
 from rllama_sb3.config import parse_experiment, read_yaml
 from rllama_sb3.errors import ComponentError
@@ -25,6 +34,7 @@ from rllama_sb3.rewards import Transition, register_component
 from rllama_sb3.training import check_runnable
 
 gym.register("Lingering-v0", Lingering)
+gym.register("Counting-v0", Counting)
 
 FADING: dict[str, Any] = {
     "env": {"class": "EnvReward"},
@@ -253,7 +263,11 @@ def test_reports_of_a_trial_are_unique_over_its_seeds() -> None:
     trial = study.ask()
     first = train(experiment(), seed=0, trial=trial)
     second = train(
-        experiment(), seed=1, trial=trial, report_offset=3, previous_values=[first.env_return]
+        experiment(),
+        seed=1,
+        trial=trial,
+        report_offset=3,
+        report_value=lambda evaluations: (first.env_return + evaluations[-1].mean) / 2,
     )
     values = study.trials[0].intermediate_values
     assert list(values) == [1, 2, 3, 4, 5, 6]
@@ -334,6 +348,96 @@ def test_what_the_networks_refuse_is_found_before_the_folder_is_filled(tmp_path:
     with pytest.raises(ConfigError, match=r"algorithm\.params: must be accepted by PPO"):
         train(config, out=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+class Prioritized(ReplayBuffer):
+    """A buffer of a user's own."""
+
+
+@pytest.mark.parametrize(
+    ("params", "key", "message"),
+    [
+        (
+            {"replay_buffer_class": Prioritized},
+            "replay_buffer_class",
+            "must weight stored rewards anew when a weight_schedule moves, but got 'Prioritized'",
+        ),
+        (
+            {"replay_buffer_class": NStepReplayBuffer, "gamma": 0.9},
+            "replay_buffer_kwargs.gamma",
+            "must be the algorithm's own, 0.9, but got 0.99",
+        ),
+        (
+            {
+                "replay_buffer_class": RelabelingNStepReplayBuffer,
+                "replay_buffer_kwargs": {"n_steps": 2, "gamma": 0.5},
+            },
+            "replay_buffer_kwargs.gamma",
+            "must be the algorithm's own, 0.99, but got 0.5",
+        ),
+        (
+            {"replay_buffer_class": "RelabelingReplayBuffer"},
+            "replay_buffer_class",
+            "must be a Python object, but got 'RelabelingReplayBuffer'. No file can express it",
+        ),
+    ],
+)
+def test_a_replay_buffer_that_rewards_would_go_stale_in_is_refused_before_the_training(
+    params: dict[str, Any], key: str, message: str
+) -> None:
+    config = experiment(algorithm={"name": "DQN", "params": {**DQN_PARAMS, **params}})
+    with pytest.raises(ConfigError) as caught:
+        train(config)
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"algorithm.params.{key}: {message}")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"replay_buffer_class": RelabelingReplayBuffer},
+        {"replay_buffer_class": ReplayBuffer},
+        {
+            "replay_buffer_class": NStepReplayBuffer,
+            "replay_buffer_kwargs": {"n_steps": 2, "gamma": 0.9},
+            "gamma": 0.9,
+        },
+    ],
+)
+def test_a_replay_buffer_that_can_be_relabeled_is_accepted(params: dict[str, Any]) -> None:
+    config = experiment(algorithm={"name": "DQN", "params": {**DQN_PARAMS, **params}})
+    assert check_runnable(parse_experiment(config)) == []
+
+
+def test_a_replay_buffer_of_ones_own_is_accepted_where_no_weight_moves() -> None:
+    params = {**DQN_PARAMS, "replay_buffer_class": Prioritized}
+    config = experiment(
+        algorithm={"name": "DQN", "params": params}, reward_shaping={"env": FADING["env"]}
+    )
+    assert check_runnable(parse_experiment(config)) == []
+
+
+@pytest.mark.parametrize("shaping", ["wrapper", "vec"])
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_a_training_samples_every_reward_under_the_present_weights(
+    shaping: str, n_steps: int
+) -> None:
+    upright = {**FADING["upright"], "params": {"potential": "obs[0] / 10"}}
+    reward = {"env": {"class": "EnvReward"}, "upright": upright}
+    only_rewards = {"obs": False, "reward": True}
+    params = {"learning_starts": 8, "train_freq": 1, "buffer_size": 20, "n_steps": n_steps}
+    total = 48
+    books = Ledger(build_shaper(reward, total_timesteps=total).description, 0.9, n_steps)
+    train(
+        experiment(
+            env={"id": "Counting-v0", "shaping": shaping, "normalize": only_rewards},
+            reward_shaping=reward,
+            algorithm={"name": "DQN", "params": {**params, "gamma": 0.9}},
+            training={"total_timesteps": total},
+        ),
+        callbacks=[books],
+    )
+    assert books.sampled_at == list(range(9, total + 1))
 
 
 def test_a_learner_that_does_not_see_step_rewards_is_refused_with_shaping() -> None:

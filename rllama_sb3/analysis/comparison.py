@@ -226,24 +226,12 @@ def compute_comparison(
     return Comparison(tuple(rows))
 
 
-def _parse_all(configs: Mapping[str, AnyConfig]) -> dict[str, ExperimentConfig]:
-    if not configs:
-        raise ConfigError(Problem(("configs",), "must name at least one config", {}))
-    parsed: dict[str, ExperimentConfig] = {}
-    problems: list[Problem] = []
-    for name, config in configs.items():
-        try:
-            parsed[name] = _parse(config)
-        except ConfigError as error:
-            problems += [
-                problem if problem.location else problem.at(name) for problem in error.problems
-            ]
-    if problems:
-        raise ConfigError(*problems)
-    return parsed
+def read_experiment(config: AnyConfig) -> ExperimentConfig:
+    """Returns the config that a mapping or a file describes; one that is a config already as it is.
 
-
-def _parse(config: AnyConfig) -> ExperimentConfig:
+    Raises:
+        ConfigError: It is not one. Whether it can be trained is not looked at.
+    """
     if isinstance(config, ExperimentConfig):
         return config
     if isinstance(config, Mapping):
@@ -253,6 +241,23 @@ def _parse(config: AnyConfig) -> ExperimentConfig:
         return parse_experiment(document.data)
     except ConfigError as error:
         raise ConfigError(*document.attach(error.problems)) from None
+
+
+def _parse_all(configs: Mapping[str, AnyConfig]) -> dict[str, ExperimentConfig]:
+    if not configs:
+        raise ConfigError(Problem(("configs",), "must name at least one config", {}))
+    parsed: dict[str, ExperimentConfig] = {}
+    problems: list[Problem] = []
+    for name, config in configs.items():
+        try:
+            parsed[name] = read_experiment(config)
+        except ConfigError as error:
+            problems += [
+                problem if problem.location else problem.at(name) for problem in error.problems
+            ]
+    if problems:
+        raise ConfigError(*problems)
+    return parsed
 
 
 def _choose_seeds(

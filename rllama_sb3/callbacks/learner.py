@@ -67,6 +67,28 @@ def check_discounting(model: BaseAlgorithm, reward: RewardDescription) -> None:
         )
 
 
+def check_continuation(model: BaseAlgorithm, reward: RewardDescription) -> None:
+    """Sees that what an earlier training left in the replay buffer is still true.
+
+    Raises:
+        RllamaError: Saving memory, Stable-Baselines3 has cut the last trajectory, and there is a
+            potential.
+    """
+    buffer: ReplayBuffer | None = getattr(model, "replay_buffer", None)
+    if buffer is None or not buffer.optimize_memory_usage or not reward.policy_invariant:
+        return
+    # As in OffPolicyAlgorithm._setup_learn, which says that the last stored step is terminal: the
+    # next observation is overwritten. A terminal state has the potential 0, but that of the state
+    # it led to was paid, and cannot be told from the rest any more.
+    if buffer.size() and model.num_timesteps == 0:
+        raise RllamaError(
+            "with optimize_memory_usage, learn(reset_num_timesteps=True) turns the last step in "
+            "the replay buffer into a terminal one, whose potential has been paid and should not "
+            "have been. Use reset_num_timesteps=False, or empty the buffer by "
+            "model.replay_buffer.reset(), or leave optimize_memory_usage out"
+        )
+
+
 def _disagreement(who: str, value: float, gamma: float | None, remedy: str) -> ConfigError:
     rule = f"must be the algorithm's own, {gamma!r}"
     return ConfigError(Problem((who, "gamma"), rule, value, remedy))

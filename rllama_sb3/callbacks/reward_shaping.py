@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rllama_sb3.buffers import RelabelingBuffer, relabeling
-from rllama_sb3.callbacks.learner import check_discounting, describe_learner
+from rllama_sb3.callbacks.hacking_watch import HackingWatch
+from rllama_sb3.callbacks.learner import check_continuation, check_discounting, describe_learner
 from rllama_sb3.envs.shaped_envs import begin_training
 from rllama_sb3.rewards.weights import RewardDescription
 
@@ -40,20 +42,32 @@ class RewardShapingCallback(BaseCallback):
     ``reward/NAME/raw``        episode sum of the component's values before the weight
     ``reward/NAME/weighted``   episode sum of its share in the shaped reward
     ``reward/NAME/weight``     its weight now, at the global step that it is logged at
+    ``reward/hacking``         1 when the shaped return rises while the env return falls, else 0;
+                               a mean over looks at both, one each third of ``hacking_window``
+                               (what counts: :mod:`~rllama_sb3.callbacks.hacking_watch`)
     ========================== ==============================================================
+
+    The first time that an agent games its reward so, a ``UserWarning`` names the component that
+    grew. It is given once in a training: ``learn(reset_num_timesteps=False)`` with the same
+    callback goes on with one, and any other ``learn`` begins one.
 
     Args:
         verbose: As in Stable-Baselines3: 0 for no output.
+        hacking_window: Episodes over which the two returns are compared at the least, 30 or more;
+            ``None`` compares nothing.
 
     Raises:
-        ConfigError: At the start of training, when somebody discounts by another γ than the
-            algorithm.
+        ConfigError: ``hacking_window`` is out of range; or, at the start of training, when somebody
+            discounts by another γ than the algorithm.
         RllamaError: At the start of training, when not every environment is shaped, or a replay
             buffer would serve rewards of other weights than the present ones.
     """
 
-    def __init__(self, verbose: int = 0) -> None:
+    def __init__(self, verbose: int = 0, *, hacking_window: int | None = 120) -> None:
         super().__init__(verbose)
+        self._hacking_watch = None if hacking_window is None else HackingWatch(hacking_window)
+        self._watched: tuple[Any, ...] = ()
+        self._has_warned = False
         self._description = RewardDescription({}, frozenset())
         self._weight_logs: list[tuple[str, WeightSchedule, bool, tuple[str, ...] | None]] = []
 
@@ -61,6 +75,7 @@ class RewardShapingCallback(BaseCallback):
         learner = describe_learner(self.model)
         self._description = begin_training(self.training_env, self.num_timesteps, learner)
         check_discounting(self.model, self._description)
+        check_continuation(self.model, self._description)
         buffer = getattr(self.model, "replay_buffer", None)
         if buffer is not None and not self._description.is_constant:
             cast(OffPolicyAlgorithm, self.model).replay_buffer = relabeling(buffer)
@@ -70,12 +85,23 @@ class RewardShapingCallback(BaseCallback):
             (f"reward/{name}/weight", schedule, schedule.is_constant, _hidden_from(name))
             for name, schedule in self._description.schedules.items()
         ]
+        self._begin_watch()
+
+    def _begin_watch(self) -> None:
+        told = self._description
+        can_be_gamed = [name for name in told.schedules if name not in told.policy_invariant]
+        watched = (self.model, can_be_gamed, self.training_env.num_envs)
+        goes_on = self.num_timesteps > 0 and watched == self._watched
+        if self._hacking_watch is not None and not goes_on:
+            self._watched, self._has_warned = watched, False
+            self._hacking_watch.begin(can_be_gamed, self.training_env.num_envs)
 
     def _on_step(self) -> bool:
         # ARS runs its episodes elsewhere, and shows none of their infos to callbacks.
-        for info in self.locals.get("infos", ()):
+        for index, info in enumerate(self.locals.get("infos", ())):
             if "reward_shaping" in info:
                 self._log_episode(info["reward_shaping"])
+                self._watch_episode(info["reward_shaping"], index)
         # Anyone may dump the logger after this step, and then the weight has to be that of now.
         for key, schedule, settled, hidden in self._weight_logs:
             if not (settled and key in self.logger.name_to_value):
@@ -83,6 +109,11 @@ class RewardShapingCallback(BaseCallback):
         if not self._description.is_constant:
             self._set_weights_of_buffer()
         return True
+
+    def _on_training_end(self) -> None:
+        buffer = getattr(self.model, "replay_buffer", None)
+        if isinstance(buffer, RelabelingBuffer) and not self._description.is_constant:
+            buffer.await_weights()
 
     def _set_weights_of_buffer(self) -> None:
         buffer = getattr(self.model, "replay_buffer", None)
@@ -96,6 +127,15 @@ class RewardShapingCallback(BaseCallback):
             hidden = _hidden_from(name)
             self.logger.record_mean(f"reward/{name}/raw", sums["raw"], hidden)
             self.logger.record_mean(f"reward/{name}/weighted", sums["weighted"], hidden)
+
+    def _watch_episode(self, episode: dict[str, Any], env_index: int) -> None:
+        if self._hacking_watch is None or not self._hacking_watch.add(episode, env_index):
+            return
+        hacking = self._hacking_watch.look(self._description.weights_at(self.num_timesteps))
+        self.logger.record_mean("reward/hacking", float(hacking is not None))
+        if hacking is not None and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(str(hacking), UserWarning, stacklevel=2)
 
 
 class EnvReturnCallback(BaseCallback):

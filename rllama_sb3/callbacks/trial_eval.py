@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -50,10 +49,10 @@ class TrialEvalCallback(EvalCallback):
     nothing from its episodes, and with ``deterministic=True`` the trained parameters are the same
     to the last bit as without it.
 
-    To the trial goes, under step ``report_offset + index``, the mean env return averaged with the
-    ``previous_values`` of the trial's earlier seeds. With ``n_evaluations`` and an offset of
+    To the trial goes, under step ``report_offset + index``, the mean env return, or what
+    ``report_value`` makes of the evaluations so far. With ``n_evaluations`` and an offset of
     ``seed_index * n_evaluations``, steps are unique within a trial (Optuna ignores a repeated
-    one) and equal steps of two trials have had equal training. A mean that is NaN is not reported,
+    one) and equal steps of two trials have had equal training. A value that is NaN is not reported,
     for Optuna would not store it: it stands in :attr:`evaluations` for the objective to judge.
     Nothing is reported to a study with several objectives, which Optuna refuses.
 
@@ -69,7 +68,8 @@ class TrialEvalCallback(EvalCallback):
         deterministic: Whether to take the policy's most likely action.
         seed: Seeds ``eval_env`` before each evaluation, so that all start from the same states.
         report_offset: Added to the index of an evaluation to make the step of its report.
-        previous_values: Final values of the trial's earlier seeds.
+        report_value: Returns what is reported after an evaluation, from all so far; the mean env
+            return of the latest by default.
         min_prune_step: Global step before which pruning is not asked for, such as that at which
             the last weight schedule has finished its anneal.
         on_evaluation: Called with each :class:`Evaluation`.
@@ -100,7 +100,7 @@ class TrialEvalCallback(EvalCallback):
         deterministic: bool = True,
         seed: int | None = None,
         report_offset: int = 0,
-        previous_values: Sequence[float] = (),
+        report_value: Callable[[Sequence[Evaluation]], float] | None = None,
         min_prune_step: int = 0,
         on_evaluation: Callable[[Evaluation], None] | None = None,
         callback_on_new_best: BaseCallback | None = None,
@@ -131,7 +131,7 @@ class TrialEvalCallback(EvalCallback):
         self.trial = trial
         self.seed = seed
         self.report_offset = report_offset
-        self.previous_values = tuple(previous_values)
+        self.report_value = _latest_mean if report_value is None else report_value
         self.min_prune_step = min_prune_step
         self.evaluations: list[Evaluation] = []
         self.pruned = False
@@ -215,7 +215,7 @@ class TrialEvalCallback(EvalCallback):
         self._hook(locals_, globals_)
 
     def _report(self, evaluation: Evaluation) -> None:
-        value = float(np.mean([*self.previous_values, evaluation.mean]))
+        value = self.report_value(self.evaluations)
         if self.trial is not None and not math.isnan(value) and not self._has_many_objectives():
             self.trial.report(value, self.report_offset + evaluation.index)
 
@@ -233,6 +233,10 @@ class TrialEvalCallback(EvalCallback):
         # A trial that is made by hand, such as FixedTrial, belongs to no study.
         study = getattr(self.trial, "study", None)
         return study is not None and len(study.directions) > 1
+
+
+def _latest_mean(evaluations: Sequence[Evaluation]) -> float:
+    return evaluations[-1].mean
 
 
 def _check_counts(**counts: int) -> None:

@@ -6,15 +6,17 @@ What takes long to import is imported inside the commands, so that ``--help`` an
 from __future__ import annotations
 
 from rllama_sb3.cli.app import app
+from rllama_sb3.cli.check import check
 from rllama_sb3.cli.compare import compare
 from rllama_sb3.cli.components import components
 from rllama_sb3.cli.evaluate import evaluate
 from rllama_sb3.cli.init import init
+from rllama_sb3.cli.replay import replay
 from rllama_sb3.cli.schema import schema
 from rllama_sb3.cli.train import train
 from rllama_sb3.cli.tune import tune
 
-for _command in (init, train, tune, evaluate, compare, components, schema):
+for _command in (init, check, train, tune, replay, evaluate, compare, components, schema):
     app.command()(_command)
 
 

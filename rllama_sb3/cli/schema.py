@@ -41,6 +41,9 @@ def schema(
 def _build_schema() -> dict[str, Any]:
     from rllama_sb3.algorithms import CONTRIB_ALGORITHMS, CORE_ALGORITHMS
     from rllama_sb3.config import experiment_schema
+    from rllama_sb3.optimization.named import named_schemas
+    from rllama_sb3.optimization.pruners import pruner_schemas
+    from rllama_sb3.optimization.samplers import SAMPLERS
     from rllama_sb3.rewards import component_registry
     from rllama_sb3.rewards.component import load_entry_points
     from rllama_sb3.rewards.parameters import parameters_schema
@@ -51,4 +54,6 @@ def _build_schema() -> dict[str, Any]:
         {name: parameters_schema(factory) for name, factory in component_registry().items()},
         {name: schedule_schema(name) for name in schedule_registry()},
         (*CORE_ALGORITHMS, *CONTRIB_ALGORITHMS),
+        named_schemas(SAMPLERS),
+        pruner_schemas(),
     )

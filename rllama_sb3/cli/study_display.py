@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,23 +16,23 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rllama_sb3.callbacks.progress import ProgressCallback, TrainingProgress
 from rllama_sb3.cli.console import format_duration, format_number, is_live, say
-from rllama_sb3.cli.training_display import render_progress
 from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, as_tried, is_unshaped
+from rllama_sb3.optimization.owner import describe_owner
 from rllama_sb3.optimization.study import best_trial, n_finished
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from optuna.trial import BaseTrial, FrozenTrial, Trial
+    from optuna.trial import FrozenTrial
 
-    from rllama_sb3.callbacks import Evaluation
     from rllama_sb3.config import ExperimentConfig
     from rllama_sb3.optimization import SearchSpace
 
 # Lines of the display beside the rows of the table.
 _OTHER_LINES: Final = 8
 _MOST_ROWS: Final = 15
+_LONGEST_CURVE: Final = 20
+_BARS: Final = "▁▂▃▄▅▆▇█"
 # Parts of a path that say nothing where a value is shown beside it.
 _PLAIN_PARTS: Final = ("params", "weight_schedule")
 
@@ -46,6 +47,8 @@ class TrialRow:
         value: What it is worth; of a running one the latest evaluation.
         params: What it tries, as text.
         is_best: Whether no trial is better.
+        worker: Who runs it, or ran it.
+        curve: Its evaluations so far.
     """
 
     number: int
@@ -53,6 +56,8 @@ class TrialRow:
     value: float | None
     params: str
     is_best: bool = False
+    worker: str = ""
+    curve: tuple[float, ...] = ()
 
 
 def render_params(fragment: Mapping[str, Any]) -> str:
@@ -71,46 +76,45 @@ def render_trials(rows: Sequence[TrialRow]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("trial", justify="right")
     table.add_column("state")
+    table.add_column("worker")
     table.add_column("env return", justify="right")
+    table.add_column("curve", no_wrap=True)
     table.add_column("values", no_wrap=True, overflow="ellipsis")
     for row in rows:
         state = f"{row.state} ★" if row.is_best else row.state
         style = "bold" if row.is_best else "dim" if row.state in ("pruned", "fail") else ""
-        values = (str(row.number), state, format_number(row.value), escape(row.params))
-        table.add_row(*values, style=style)
+        table.add_row(
+            str(row.number),
+            state,
+            row.worker,
+            format_number(row.value),
+            render_curve(row.curve),
+            escape(row.params),
+            style=style,
+        )
     return table
 
 
 class StudyDisplay:
-    """What the user sees of a search.
+    """What the user sees of a search, as far as the study knows of it: all workers, on any machine.
 
     Args:
         console: Where.
         experiment: What is searched.
         quiet: Show nothing.
-
-    Attributes:
-        callbacks: What the optimizer calls, by the names of its arguments.
     """
 
     def __init__(self, console: Console, experiment: ExperimentConfig, *, quiet: bool) -> None:
         self._console, self._quiet = console, quiet
         self._n_trials = experiment.tuning.n_trials
-        self._progress = TrainingProgress(experiment.training.total_timesteps)
         self._space: SearchSpace | None = None
         self._rows: list[TrialRow] = []
-        self._running: TrialRow | None = None
         self._n_counted = 0
-        self._n_ended_here = 0
-        self._n_evaluations = 0
+        # Trials that had ended before, and those whose end was said.
+        self._ended_before: set[int] | None = None
+        self._said: set[int] = set()
         self._started = time.monotonic()
         self._live: Live | None = None
-        self.callbacks: dict[str, Any] = {
-            "callbacks": [self.end_trial],
-            "on_trial_start": self.start_trial,
-            "on_evaluation": self.show_evaluation,
-            "training_callbacks": [ProgressCallback(self._progress, self.update)],
-        }
 
     @contextmanager
     def shown(self, space: SearchSpace) -> Iterator[None]:
@@ -124,7 +128,7 @@ class StudyDisplay:
         if self._quiet or not is_live(self._console):
             yield
             return
-        # Redrawn when there is news: a thread of rich's own would take turns with the training.
+        # Redrawn when there is news, not by a thread of rich's own.
         self._live = Live(console=self._console, auto_refresh=False)
         try:
             with self._live:
@@ -132,50 +136,34 @@ class StudyDisplay:
         finally:
             self._live = None
 
-    def start_trial(self, trial: Trial) -> None:
-        """A trial starts."""
-        self._n_evaluations = 0
-        self._read(trial.study)
-        self._running = TrialRow(trial.number, "running", None, "")
-        self._draw()
-
-    def show_evaluation(self, trial: BaseTrial, evaluation: Evaluation) -> None:
-        """The policy of the running trial was evaluated."""
-        self._n_evaluations += 1
-        number = self._running.number if self._running else 0
-        params = self._describe(trial)
-        self._running = TrialRow(number, "running", evaluation.mean, params)
-        self._draw()
-
-    def update(self, progress: TrainingProgress) -> None:
-        """The training went on."""
-        self._draw()
-
-    def end_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """A trial has ended."""
-        self._running = None
-        self._n_ended_here += 1
+    def update(self, study: Study) -> None:
+        """Shows what the study knows by now."""
+        if self._quiet:
+            return
         self._read(study)
-        if self._live is None and not self._quiet:
-            self._say_trial(trial)
-        self._draw()
+        if self._live is not None:
+            self._live.update(self._render(), refresh=True)
+            return
+        for row in self._rows:
+            if row.state != "running" and row.number not in self._said:
+                self._said.add(row.number)
+                self._say(row)
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated time until the last trial has ended, from those that ended here."""
-        if self._n_ended_here == 0:
+        """Estimated time until the last trial has ended, from those that ended meanwhile."""
+        n_ended_here = sum(row.state != "running" for row in self._rows)
+        n_ended_here -= len(self._ended_before or ())
+        if n_ended_here <= 0:
             return None
-        seconds = (time.monotonic() - self._started) / self._n_ended_here
+        seconds = (time.monotonic() - self._started) / n_ended_here
         return seconds * max(self._n_trials - self._n_counted, 0)
 
-    def _describe(self, trial: BaseTrial | FrozenTrial) -> str:
-        if self._space is None:
-            return ""
-        text = render_params(as_tried(trial, self._space.replay(trial.params, trial.number)))
-        return f"{UNSHAPED_ORIGIN} {text}" if is_unshaped(trial) else text
-
     def _read(self, study: Study) -> None:
-        trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+        trials = [trial for trial in study.get_trials(deepcopy=False) if _has_begun(trial)]
+        if self._ended_before is None:
+            self._ended_before = {t.number for t in trials if t.state.is_finished()}
+            self._said |= self._ended_before
         self._n_counted = n_finished(study)
         best = best_trial(study)
         self._rows = [
@@ -185,15 +173,22 @@ class StudyDisplay:
                 value=_shown_value(trial),
                 params=self._describe(trial),
                 is_best=best is not None and trial.number == best.number,
+                worker=describe_owner(trial),
+                curve=_curve(trial),
             )
             for trial in trials
         ]
 
+    def _describe(self, trial: FrozenTrial) -> str:
+        if self._space is None:
+            return ""
+        text = render_params(as_tried(trial, self._space.replay(trial.params, trial.number)))
+        return f"{UNSHAPED_ORIGIN} {text}" if is_unshaped(trial) else text
+
     def _best(self) -> TrialRow | None:
         return next((row for row in self._rows if row.is_best), None)
 
-    def _say_trial(self, trial: FrozenTrial) -> None:
-        row = next(row for row in self._rows if row.number == trial.number)
+    def _say(self, row: TrialRow) -> None:
         best, left = self._best(), self.seconds_left
         parts = [
             f"trial {row.number} ({self._n_counted}/{self._n_trials})",
@@ -205,31 +200,44 @@ class StudyDisplay:
         ]
         say(self._console, "  ".join(part for part in parts if part))
 
-    def _draw(self) -> None:
-        if self._live is not None:
-            self._live.update(self._render(), refresh=True)
-
     def _render(self) -> RenderableType:
         n_rows = min(max(self._console.height - _OTHER_LINES, 3), _MOST_ROWS)
-        running = [] if self._running is None else [self._running]
-        shown = [*self._rows, *running][-n_rows:]
+        running = [row for row in self._rows if row.state == "running"]
+        ended = [row for row in self._rows if row.state != "running"]
+        shown = [*ended[-max(n_rows - len(running), 0) :], *running][-n_rows:]
         best = self._best()
         if best is not None and best not in shown:
             shown = [best, *shown[1:]]
         left = self.seconds_left
-        head = [f"{self._n_counted}/{self._n_trials} trials"]
+        head = [f"{self._n_counted}/{self._n_trials} trials", f"{len(running)} running"]
         if best is not None:
             head.append(f"best so far {format_number(best.value)} (trial {best.number})")
         head.append(f"about {format_duration(left)} left" if left is not None else "")
-        return Group(
-            Text("  ".join(head)), render_trials(shown), Text(self._render_running(), end="")
-        )
+        return Group(Text("  ".join(head)), render_trials(shown))
 
-    def _render_running(self) -> str:
-        if self._running is None:
-            return ""
-        state = f"trial {self._running.number}: {render_progress(self._progress)}"
-        return f"{state}  {self._n_evaluations} evaluations"
+
+def _has_begun(trial: FrozenTrial) -> bool:
+    return trial.state.name != "WAITING"
+
+
+def _curve(trial: FrozenTrial) -> tuple[float, ...]:
+    values = trial.intermediate_values
+    return tuple(values[step] for step in sorted(values))
+
+
+def render_curve(values: Sequence[float]) -> str:
+    """Returns a learning curve as a line of bars, from its least value to its greatest.
+
+    Example:
+        >>> render_curve([0.0, 5.0, 10.0])
+        '▁▅█'
+    """
+    finite = [value for value in values[-_LONGEST_CURVE:] if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, span = min(finite), max(finite) - min(finite)
+    top = len(_BARS) - 1
+    return "".join(_BARS[round((v - low) / span * top) if span else 0] for v in finite)
 
 
 def _shown_value(trial: FrozenTrial) -> float | None:

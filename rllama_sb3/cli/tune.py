@@ -54,7 +54,10 @@ def tune(
     storage: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Where the study is kept.", show_default="study.db in the folder"
+            metavar="URL",
+            envvar="RLLAMA_SB3_STORAGE",
+            help="Where the study is kept.",
+            show_default="study.db in the folder",
         ),
     ] = None,
     warm_start: Annotated[
@@ -70,6 +73,10 @@ def tune(
         bool,
         typer.Option(help="Train what was found, and the file's config, on test seeds."),
     ] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that run trials side by side.", show_default="cores"),
+    ] = None,
     n_jobs: Jobs = None,
     overrides: Overrides = None,
     imports: Imports = None,
@@ -84,6 +91,7 @@ def tune(
     The same command again goes on where it stopped, or reports a search that is finished.
     """
     modules = import_modules(imports or ())
+    from rllama_sb3.analysis.runs import available_cores
     from rllama_sb3.cli.console import get_console, say
 
     own = settings(overrides, tuning__n_trials=n_trials, tuning__seed=seed)
@@ -93,7 +101,16 @@ def tune(
     storage = storage or f"sqlite:///{out / 'study.db'}"
     try:
         experiment, optimizer = _search(
-            console, config, own, name, storage, out, warm_start=warm_start, quiet=quiet
+            console,
+            config,
+            own,
+            name,
+            storage,
+            out,
+            warm_start=warm_start,
+            n_workers=workers or available_cores(),
+            imports=modules,
+            quiet=quiet,
         )
         winner = None
         if compare:
@@ -117,6 +134,8 @@ def _search(
     out: Path,
     *,
     warm_start: str | None,
+    n_workers: int,
+    imports: Sequence[str],
     quiet: bool,
 ) -> tuple[ExperimentConfig, BayesianRewardOptimizer]:
     """Runs the trials that are missing, and says what came out."""
@@ -138,7 +157,9 @@ def _search(
             storage=storage,
             out=out,
             warm_start=warm_start,
-            **display.callbacks,
+            n_workers=min(n_workers, experiment.tuning.n_trials),
+            imports=imports,
+            on_poll=display.update,
         )
         if not quiet:
             algorithm, env_id = experiment.algorithm.name, experiment.env.id

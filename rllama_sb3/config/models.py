@@ -14,6 +14,9 @@ Count = Annotated[StrictInt, Field(ge=1)]
 # An integer is a number here, and becomes a float; true is none.
 Weight = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 OneKey = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0.0)]
+Named = StrictStr | dict[str, Any]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 
 
@@ -115,17 +118,32 @@ class TuningConfig(_Section):
     """How reward and algorithm are searched together."""
 
     n_trials: Count = Field(40, description="Trials of the study in total, over all runs of it.")
-    seeds_per_trial: Count = Field(1, description="Training runs that one trial averages.")
-    sampler: Literal["tpe", "gp", "qmc", "random"] = Field("tpe", description="Who proposes.")
-    pruner: Literal["median", "halving", "hyperband", "none"] = Field(
-        "median", description="Who stops trials that fall behind."
+    seeds_per_trial: Count = Field(
+        1, description="Training runs that one trial averages, from the same seeds in all trials."
+    )
+    sampler: Named = Field(
+        "tpe", description="Who proposes: a name, or {name: ...} with parameters beside it."
+    )
+    pruner: Named = Field(
+        "median",
+        description="Who stops trials that fall behind: a name, or {name: ...} with parameters.",
     )
     prune_during_anneal: StrictBool = Field(
         False,
         description="Let the pruner stop a trial while its weight schedules still change.",
     )
-    objective: Literal["last", "best", "auc"] = Field(
-        "last", description="Which evaluations of a run make its value: last, best, or their mean."
+    objective: StrictStr = Field(
+        "last",
+        description="Which evaluations of a run make its value: last, best, auc for the mean of "
+        "all, or mean-k for that of the last k.",
+        json_schema_extra={"pattern": "^(last|best|auc|mean-[1-9][0-9]*)$"},
+        examples=["last", "best", "auc", "mean-3"],
+    )
+    variance_penalty: NotNegative = Field(
+        0.0, description="Times the standard deviation over seeds, taken off a trial's value."
+    )
+    trial_timeout: Seconds | None = Field(
+        None, description="Seconds after which a trial is ended, as failed."
     )
     seed: Seed = Field(0, description="Root of the sampler's, tuning and test seeds.")
     n_top_configs: Count = Field(

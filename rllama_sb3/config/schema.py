@@ -59,6 +59,8 @@ def experiment_schema(
     component_params: Mapping[str, Mapping[str, Any]] | None = None,
     schedule_types: Mapping[str, Mapping[str, Any]] | None = None,
     algorithm_names: Iterable[str] = (),
+    samplers: Mapping[str, Mapping[str, Any]] | None = None,
+    pruners: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Returns the JSON schema (draft 2020-12) of the experiment file.
 
@@ -68,6 +70,9 @@ def experiment_schema(
             ``initial_weight`` and ``schedule_type``.
         algorithm_names: Names of algorithms, offered as completions; others stay allowed, since
             sb3-contrib adds some where it is installed.
+        samplers: For each sampler the object schema of the parameters that may stand beside its
+            name.
+        pruners: Likewise.
 
     Example:
         >>> schema = experiment_schema({"GoalReward": {"type": "object"}})
@@ -83,6 +88,10 @@ def experiment_schema(
     names = sorted(algorithm_names)
     if names:
         definitions["AlgorithmConfig"]["properties"]["name"]["examples"] = names
+    tuning = definitions["TuningConfig"]["properties"]
+    for key, kinds in (("sampler", samplers), ("pruner", pruners)):
+        if kinds:
+            _add_named(tuning[key], kinds)
     _add_search_space(definitions)
     return {"$schema": _DIALECT, **schema, "title": "rllama-sb3 experiment"}
 
@@ -124,6 +133,33 @@ def _add_schedules(
             },
         }
         for name, keys in sorted(schedule_types.items())
+    ]
+
+
+def _add_named(entry: dict[str, Any], kinds: Mapping[str, Mapping[str, Any]]) -> None:
+    """A name alone, or a mapping with the name and what its kind takes beside it."""
+    lacking = [name for name, params in kinds.items() if params.get("required")]
+    entry["anyOf"] = [
+        {"enum": [name for name in kinds if name not in lacking]},
+        {
+            "type": "object",
+            "properties": {"name": {"enum": list(kinds)}},
+            "required": ["name"],
+            "allOf": [
+                {
+                    "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
+                    "then": {
+                        **merge_configs(params, {}),
+                        "properties": {
+                            "name": True,
+                            **merge_configs(params.get("properties", {}), {}),
+                        },
+                        "additionalProperties": False,
+                    },
+                }
+                for name, params in kinds.items()
+            ],
+        },
     ]
 
 

@@ -77,6 +77,7 @@ def build_vec_env(
     shaping: Literal["wrapper", "vec"] = "wrapper",
     bootstrap_truncated: bool = True,
     training: bool = True,
+    record_components: bool = False,
 ) -> VecEnv:
     """Builds environments that are stepped together.
 
@@ -94,6 +95,7 @@ def build_vec_env(
             evaluation have to correspond.
         bootstrap_truncated: Whether the algorithm estimates the future of truncated states.
         training: ``False`` for evaluation: ``VecNormalize`` then neither learns nor scales rewards.
+        record_components: Put the raw values of each step into ``info["reward_components"]``.
 
     Raises:
         ConfigError: The environment or the reward is wrong; all problems are listed.
@@ -109,7 +111,9 @@ def build_vec_env(
         )
     around_each = None
     if shaper is not None and shaping == "wrapper":
-        around_each = partial(RewardShapingWrapper, reward_shaping=shaper)
+        around_each = partial(
+            RewardShapingWrapper, reward_shaping=shaper, record_components=record_components
+        )
     venv: VecEnv = make_vec_env(
         partial(_make, spec, env.kwargs, wrappers),
         n_envs=n_envs,
@@ -118,7 +122,7 @@ def build_vec_env(
         vec_env_cls=SubprocVecEnv if vec_env == "subproc" else DummyVecEnv,
     )
     if shaping == "vec":
-        venv = VecRewardShaping(venv, shaper)
+        venv = VecRewardShaping(venv, shaper, record_components=record_components)
     normalize = _normalization(env)
     if normalize is not None:
         venv = VecNormalize(
@@ -150,7 +154,7 @@ def choose_shaping(env: EnvConfig, reward_shaping: Mapping[str, Any]) -> Literal
         return env.shaping
     classes = [get_component_factory(entry["class"]) for entry in reward_shaping.values()]
     together = all(
-        isinstance(cls, type) and issubclass(cls, VectorizedComponent | PotentialShaping)
+        cls is PotentialShaping or (isinstance(cls, type) and issubclass(cls, VectorizedComponent))
         for cls in classes
     )
     many = env.vec_env == "dummy" and env.n_envs >= _MANY_ENVS

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Tuple
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_normalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
@@ -53,7 +54,7 @@ class VecRewardShaping(VecEnvWrapper):
 
     Raises:
         ConfigError: ``reward_shaping`` is wrong (all its problems are listed), the environments are
-            shaped already, or their rewards are scaled.
+            shaped already or observe tuples, or their rewards are scaled.
 
     Example:
         >>> from stable_baselines3.common.env_util import make_vec_env
@@ -244,7 +245,10 @@ def _with_rows(array: NDArray[Any], rows: Mapping[int, Any]) -> NDArray[Any]:
 
 
 def _check_place(venv: VecEnv) -> None:
-    if venv.has_attr("shaper") or any(w.shaper is not None for w in shaping_wrappers(venv)):
+    if isinstance(venv.observation_space, Tuple):
+        rule = "must observe one array or a dict of them, as the algorithms do"
+        raise ConfigError(Problem(("venv",), rule, venv.observation_space))
+    if venv.has_attr("begin_training") or any(w.shaper is not None for w in shaping_wrappers(venv)):
         rule = "must stand around environments that no other wrapper shapes"
         raise ConfigError(Problem(("venv",), rule, remedy="Use one of the two wrappers."))
     normalize = unwrap_vec_normalize(venv)

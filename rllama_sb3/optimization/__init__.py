@@ -1,5 +1,6 @@
 """Searching for the values of a config, reward and algorithm together, with Optuna."""
 
+from rllama_sb3.optimization.checks import check_tuning
 from rllama_sb3.optimization.objective import TrainingObjective
 from rllama_sb3.optimization.optimizer import BayesianRewardOptimizer
 from rllama_sb3.optimization.pruners import build_pruner
@@ -19,5 +20,6 @@ __all__ = [
     "build_sampler",
     "build_search_space",
     "check_search_space",
+    "check_tuning",
     "open_storage",
 ]

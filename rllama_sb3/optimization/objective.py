@@ -1,5 +1,7 @@
 """The built-in objective: trains a trial's config and judges it by the env return.
 
+What a trial is worth is said in :mod:`rllama_sb3.optimization.values`.
+
 All trials train from the same tuning seeds, and are judged on the same episodes, so that they
 differ by their configs as little else as possible (common random numbers).
 
@@ -7,10 +9,11 @@ A training has *diverged* when the policy holds a parameter that is not finite, 
 gave a return that is not. Its trial is then over, whatever its other seeds did, and gets the
 value::
 
-    worst - (best - worst)
+    worst - (1 + λ)·(best - worst)
 
-over the finite evaluations of the study so far, its own included: worse than anything that was
-seen, by as much as was seen to matter. Samplers ignore a failed trial; this they learn from.
+over the finite evaluations of the study so far, its own included, where λ is the penalty on the
+spread of seeds: worse than what any trial came to, by as much as was seen to matter. Samplers
+ignore a failed trial; this they learn from.
 Where nothing finite was seen yet there is no such value, and the trial fails.
 
 Any other error stops the search: a component that raises is a bug, and does not go away by trying
@@ -19,16 +22,18 @@ other values.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import optuna
 import torch
+from optuna.pruners import WilcoxonPruner
 from optuna.trial import BaseTrial
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -37,11 +42,13 @@ from rllama_sb3.config.models import ExperimentConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import RllamaError
 from rllama_sb3.optimization.study import FAILURE
+from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards.schedules import build_schedule
 from rllama_sb3.seeding import tuning_seed
 from rllama_sb3.training import Evaluation, TrainResult, train
 
 # Attributes of trials.
+CONFIG: Final = "config"
 SEEDS: Final = "seeds"
 SEED_VALUES: Final = "seed_values"
 EVALUATIONS: Final = "evaluations"
@@ -58,7 +65,7 @@ class _DivergedError(RllamaError):
 
 @dataclass
 class TrainingObjective:
-    """Trains the config of a trial from each of its seeds; returns their mean value.
+    """Trains the config of a trial from each of its seeds; returns what they are worth together.
 
     Args:
         generate_config: Returns the config of a trial as plain values.
@@ -80,12 +87,21 @@ class TrainingObjective:
             TrialPruned: The pruner stopped it.
             ConfigError: The suggested values make no config that can be run.
         """
-        config = parse_experiment(self.generate_config(trial))
+        data = self.generate_config(trial)
+        config = parse_experiment(data)
+        # What no file can hold, such as a class, cannot be recorded: such a trial is not replayed.
+        with suppress(TypeError):
+            trial.set_user_attr(CONFIG, json.dumps({**data, "tuning": _without_space(data)}))
         run = _TrialRun(trial, config, self)
         try:
-            return run.mean_value()
+            return run.value()
         except _DivergedError as error:
-            return _value_of_divergence(trial, run.curves, str(error))
+            penalty = config.tuning.variance_penalty
+            return _value_of_divergence(trial, run.curves, penalty, str(error))
+
+
+def _without_space(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {**data.get("tuning", {}), "search_space": {}}
 
 
 class _TrialRun:
@@ -102,20 +118,23 @@ class _TrialRun:
         self._n_steps = 0
         self.curves: list[list[tuple[int, float]]] = []
         self._values: list[float] = []
-        self._finals: list[float] = []
+        study = getattr(trial, "study", None)
+        self._is_paired = study is not None and isinstance(study.pruner, WilcoxonPruner)
 
-    def mean_value(self) -> float:
+    def value(self) -> float:
         self._trial.set_user_attr(SEEDS, self._seeds)
         try:
             for index, seed in enumerate(self._seeds):
                 self._run_seed(index, seed)
+                if self._is_paired:
+                    self._trial.report(self._values[-1], index)
                 is_last = index == len(self._seeds) - 1
                 # The last report of a training is made without asking: it is asked here.
                 if not is_last and self._trial.should_prune():
                     raise optuna.TrialPruned(f"pruned after seed {index}")
         finally:
             self._record()
-        return float(np.mean(self._values))
+        return value_of_trial(self._values, self._config.tuning.variance_penalty)
 
     def _run_seed(self, index: int, seed: int) -> None:
         self.curves.append([])
@@ -128,9 +147,9 @@ class _TrialRun:
                 callbacks=[watch, *self._objective.callbacks],
                 out=self._folder(index),
                 on_evaluation=self._note,
-                trial=self._trial,
+                trial=None if self._is_paired else self._trial,
                 report_offset=index * n_evaluations,
-                previous_values=self._finals,
+                report_value=self._value_so_far,
                 min_prune_step=self._min_prune_step,
             )
         except Exception as error:
@@ -144,8 +163,15 @@ class _TrialRun:
             raise _DivergedError(f"seed {index} diverged")
         if result.pruned:
             raise optuna.TrialPruned(f"pruned at global step {result.n_steps} of seed {index}")
-        self._values.append(value_of(result, self._config.tuning.objective))
-        self._finals.append(result.env_return)
+        self._values.append(self._value_of_seed(result.evaluations))
+
+    def _value_of_seed(self, evaluations: Sequence[Evaluation]) -> float:
+        means = [evaluation.mean for evaluation in evaluations]
+        return value_of_seed(means, self._config.tuning.objective)
+
+    def _value_so_far(self, evaluations: Sequence[Evaluation]) -> float:
+        values = [*self._values, self._value_of_seed(evaluations)]
+        return value_of_trial(values, self._config.tuning.variance_penalty)
 
     def _note(self, evaluation: Evaluation) -> None:
         self.curves[-1].append((evaluation.global_step, evaluation.mean))
@@ -174,18 +200,6 @@ def trial_folder(out: Path, number: int) -> Path:
         'runs/trials/0003'
     """
     return out / "trials" / f"{number:04d}"
-
-
-def value_of(result: TrainResult, objective: str) -> float:
-    """Returns what a training is worth: its last evaluation, its best, or the mean of all.
-
-    ``last`` judges what the user gets; ``best`` rewards luck among noisy evaluations; ``auc``, the
-    area under the learning curve by evaluation, rewards learning fast.
-    """
-    means = [evaluation.mean for evaluation in result.evaluations]
-    if objective == "last":
-        return result.env_return
-    return max(means) if objective == "best" else float(np.mean(means))
 
 
 def min_prune_step(config: ExperimentConfig) -> int:
@@ -222,7 +236,7 @@ class _Watch(BaseCallback):
 
 
 def _value_of_divergence(
-    trial: BaseTrial, own: Sequence[Sequence[tuple[int, float]]], reason: str
+    trial: BaseTrial, own: Sequence[Sequence[tuple[int, float]]], penalty: float, reason: str
 ) -> float:
     trial.set_user_attr(DIVERGED, True)
     trial.set_user_attr(FAILURE, reason)
@@ -235,7 +249,7 @@ def _value_of_divergence(
         return math.nan
     worst, best = min(seen), max(seen)
     # Where all were equal, the scale is their size.
-    return worst - ((best - worst) or max(1.0, abs(worst)))
+    return worst - (1.0 + penalty) * ((best - worst) or max(1.0, abs(worst)))
 
 
 def _is_finite(result: TrainResult) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Final
 
-from optuna import TrialPruned
+from optuna import TrialPruned, load_study
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
@@ -23,7 +24,10 @@ from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import ConfigError, Path, Problem, RllamaError
 from rllama_sb3.optimization.blind_sampler import BlindSampler
+from rllama_sb3.optimization.checks import check_tuning
 from rllama_sb3.optimization.constraints import build_constraints, refuse_violations
+from rllama_sb3.optimization.exhaustive import ExhaustiveSampler, is_exhausted, warn_of_grid
+from rllama_sb3.optimization.failures import describe_failure, write_failure
 from rllama_sb3.optimization.first_trials import (
     UNSHAPED_ORIGIN,
     FirstTrial,
@@ -33,32 +37,51 @@ from rllama_sb3.optimization.first_trials import (
     params_as_tried,
     read_enqueue,
 )
+from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
-from rllama_sb3.optimization.pruners import build_pruner
+from rllama_sb3.optimization.owner import claim
+from rllama_sb3.optimization.pruners import build_pruner, check_pruner
 from rllama_sb3.optimization.reach import check_reach
 from rllama_sb3.optimization.results import ResultsFolder
-from rllama_sb3.optimization.samplers import build_sampler
-from rllama_sb3.optimization.search_space import SECTION, build_search_space, check_search_space
-from rllama_sb3.optimization.storage import open_storage
+from rllama_sb3.optimization.samplers import build_sampler, check_sampler
+from rllama_sb3.optimization.search_space import (
+    SECTION,
+    SearchSpace,
+    build_search_space,
+    check_search_space,
+)
+from rllama_sb3.optimization.storage import HEARTBEAT_SECONDS, MOST_RETRIES, open_storage
 from rllama_sb3.optimization.study import (
     BASE_ORIGIN,
     FAILURE,
     INTERRUPTED,
     ORIGIN,
     best_trial,
-    close_cut_off_trials,
+    clear_stop,
+    close_abandoned_trials,
     describe_purpose,
     enqueue_again,
     n_finished,
+    n_running,
     open_study,
+    read_stop,
+    stop_study,
+    take_over_silent_trials,
 )
 from rllama_sb3.optimization.warm_start import warm_start_trials
+from rllama_sb3.optimization.worker_task import WorkerTask
+from rllama_sb3.optimization.workers import (
+    main_module_registrations,
+    run_workers,
+    worker_logs,
+)
 from rllama_sb3.training import check_runnable
 
 StudyCallback = Callable[[Study, FrozenTrial], None]
 
 _DEFAULT_NAME = "rllama_sb3"
 _DEFAULT_N_TRIALS = 100
+_IDLE_SECONDS: Final = 0.5
 
 
 class BayesianRewardOptimizer:
@@ -81,10 +104,11 @@ class BayesianRewardOptimizer:
         study_name: Under it the study is found again in its storage.
         storage: ``sqlite:///file.db``, another URL, or an Optuna storage; memory only by default.
         direction: ``"maximize"`` or ``"minimize"``.
-        sampler: ``tpe``, ``gp``, ``qmc``, ``random``, or one of Optuna's; ``tuning.sampler`` by
+        sampler: A name or mapping as in a file (see
+            :func:`~rllama_sb3.optimization.build_sampler`), or one of Optuna's; ``tuning.sampler``
+            by default.
+        pruner: Likewise (see :func:`~rllama_sb3.optimization.build_pruner`); ``tuning.pruner`` by
             default.
-        pruner: ``median``, ``halving``, ``hyperband``, ``none``, or one of Optuna's;
-            ``tuning.pruner`` by default.
         seed: Of the sampler; ``tuning.seed`` by default.
         out: Folder for results, which :mod:`rllama_sb3.optimization.results` describes; nothing is
             written without it.
@@ -92,6 +116,14 @@ class BayesianRewardOptimizer:
         on_trial_start: Called with each trial before its objective.
         on_evaluation: Called with the trial and each evaluation of the built-in objective.
         training_callbacks: Stable-Baselines3 callbacks for each training of the built-in objective.
+        n_workers: Processes that run trials side by side, on a storage that is a URL; ``None`` runs
+            them in this process. The callbacks above are called in this process only.
+        imports: Modules that workers import first, because they register what the config names.
+        on_poll: Called with the study several times a second while workers run.
+        trial_timeout: Seconds after which a trial of a worker is ended, as failed;
+            ``tuning.trial_timeout`` by default.
+        heartbeat: Seconds between two signs of life of a running trial; see
+            :func:`~rllama_sb3.optimization.storage.open_storage`.
         warm_start: A ``best.yaml``, a folder of results, or a study as ``sqlite:///study.db#name``:
             what was found there is tried first (see :mod:`rllama_sb3.optimization.warm_start`).
 
@@ -128,14 +160,19 @@ class BayesianRewardOptimizer:
         storage: str | BaseStorage | None = None,
         direction: str = "maximize",
         *,
-        sampler: str | BaseSampler | None = None,
-        pruner: str | BasePruner | None = None,
+        sampler: Named | BaseSampler | None = None,
+        pruner: Named | BasePruner | None = None,
         seed: int | None = None,
         out: str | FilePath | None = None,
         callbacks: Sequence[StudyCallback] = (),
         on_trial_start: Callable[[Trial], None] | None = None,
         on_evaluation: OnEvaluation | None = None,
         training_callbacks: Sequence[BaseCallback] = (),
+        n_workers: int | None = None,
+        imports: Sequence[str] = (),
+        on_poll: Callable[[Study], None] | None = None,
+        trial_timeout: float | None = None,
+        heartbeat: int = HEARTBEAT_SECONDS,
         warm_start: str | FilePath | None = None,
     ) -> None:
         config, base, problems = _parse(base_config, is_experiment=objective_function is None)
@@ -147,6 +184,8 @@ class BayesianRewardOptimizer:
         default = _DEFAULT_N_TRIALS if config is None else tuning.n_trials
         self.n_trials = default if n_trials is None else n_trials
         problems += _check_arguments(self.n_trials, direction, study_name, config)
+        in_process = (*callbacks, *training_callbacks, on_trial_start, on_evaluation)
+        problems += _check_workers(n_workers, storage, any(in_process))
         problems += check_search_space(space, base, where=where)
         if objective_function is None and not space:
             problems.append(Problem(where, "must name at least one value to search"))
@@ -154,6 +193,8 @@ class BayesianRewardOptimizer:
             raise ConfigError(*problems)
         self.search_space = build_search_space(space, base, where=where)
         self.base_config = merge_configs(base, self.search_space.defaults)
+        self._sampler = tuning.sampler if sampler is None else sampler
+        self._pruner = tuning.pruner if pruner is None else pruner
         self._constraints, problems = build_constraints(
             _own_tuning(base, "constraints", {}), self.search_space, self.base_config
         )
@@ -165,7 +206,9 @@ class BayesianRewardOptimizer:
             is_experiment=config is not None,
         )
         problems += wrong
-        problems += [] if config is None else check_reach(self.search_space, self.base_config)
+        problems += _check_search(
+            self.search_space, self.base_config, config, self._sampler, self._pruner
+        )
         if problems:
             raise ConfigError(*problems)
         if warm_start is not None:
@@ -181,11 +224,32 @@ class BayesianRewardOptimizer:
         self._has_shaping = config is not None and bool(config.reward_shaping)
         self._study_name = study_name or _DEFAULT_NAME
         self._storage, self._direction = storage, direction
-        self._sampler, self._pruner = sampler or tuning.sampler, pruner or tuning.pruner
         self._seed = tuning.seed if seed is None else seed
         self._out = None if out is None else FilePath(out)
         self._callbacks = tuple(callbacks)
         self._on_trial_start = on_trial_start
+        self._worker = 0
+        self._n_workers, self._on_poll, self._heartbeat = n_workers, on_poll, heartbeat
+        self._trial_timeout = tuning.trial_timeout if trial_timeout is None else trial_timeout
+        self._task = WorkerTask(
+            optimizer={
+                "base_config": config if config is not None else base_config,
+                "search_space": space,
+                "objective_function": objective_function,
+                "objective_kwargs": objective_kwargs,
+                "n_trials": self.n_trials,
+                "study_name": self._study_name,
+                "storage": storage,
+                "direction": direction,
+                "sampler": sampler,
+                "pruner": pruner,
+                "seed": seed,
+                "out": out,
+                "heartbeat": heartbeat,
+            },
+            imports=tuple(imports),
+            registered=main_module_registrations(),
+        )
         self._objective: Callable[[Trial], float]
         if objective_function is None:
             self._objective = TrainingObjective(
@@ -193,8 +257,6 @@ class BayesianRewardOptimizer:
             )
         else:
             self._objective = partial(objective_function, **(objective_kwargs or {}))
-        self._build_sampler(n_known=0)  # An unknown name is told now.
-        self._build_pruner()
 
     @property
     def best_params(self) -> dict[str, Any]:
@@ -251,35 +313,89 @@ class BayesianRewardOptimizer:
             KeyboardInterrupt: What has ended is kept; calling again continues.
 
         Warns:
-            UserWarning: As of :meth:`SearchSpace.base_values`.
+            UserWarning: As of :meth:`SearchSpace.base_values`; or a grid has fewer or more points
+                than the study will have trials.
         """
         with _no_empty_folders_left(self._out):
             study, results = self._open()
-        names = self.search_space.names()
-        if results is not None:
-            results.update(study, names)
-
-        def keep(study: Study, trial: FrozenTrial) -> None:
-            if results is not None:
-                results.update(study, names)
-
-        n_left = self.n_trials - n_finished(study)
-        if n_left > 0:
+        self._keep(study, results)
+        if not self._is_over(study):
             try:
-                study.optimize(
-                    self._run,
-                    n_trials=n_left,
-                    callbacks=[keep, *self._callbacks],
-                    # Environments and networks of a trial point at each other.
-                    gc_after_trial=self._config is not None,
-                )
+                if self._n_workers is None:
+                    self._run_here(study, results)
+                else:
+                    self._run_workers(study, results)
             finally:
                 # Optuna calls no callback after a trial that raised.
-                if results is not None:
-                    results.update(study, names)
+                self._keep(study, results)
         best = self._best_trial()
         assert best.value is not None  # It is complete.
         return self.best_params, best.value, study
+
+    def work(self, worker: int) -> None:
+        """Runs trials of a study that exists until it has all of them: what a worker process does.
+
+        Args:
+            worker: Its number among the workers of the process that started it.
+
+        Raises:
+            Exception: Whatever a trial raised; the other workers stop after their present trials.
+        """
+        storage = open_storage(self._storage, heartbeat=self._heartbeat)
+        study = load_study(study_name=self._study_name, storage=storage)
+        n_known = len(study.get_trials(deepcopy=False))
+        study.sampler, study.pruner = self._build_sampler(n_known, worker), self._build_pruner()
+        self.study, self._worker = study, worker
+        while read_stop(study) is None and not self._is_over(study):
+            has_room = n_finished(study) + n_running(study) < self.n_trials
+            if has_room and not is_exhausted(study):
+                # What runs out of memory with these values need not with others.
+                study.optimize(self._run, n_trials=1, catch=(MemoryError,), gc_after_trial=True)
+            else:
+                time.sleep(_IDLE_SECONDS)
+                take_over_silent_trials(study)
+
+    def _is_over(self, study: Study) -> bool:
+        if n_finished(study) >= self.n_trials:
+            return True
+        return n_running(study) == 0 and is_exhausted(study)
+
+    def _run_here(self, study: Study, results: ResultsFolder | None) -> None:
+        study.optimize(
+            self._run,
+            n_trials=self.n_trials - n_finished(study),
+            callbacks=[lambda study, _: self._keep(study, results), *self._callbacks],
+            # Environments and networks of a trial point at each other.
+            gc_after_trial=self._config is not None,
+        )
+
+    def _run_workers(self, study: Study, results: ResultsFolder | None) -> None:
+        n_kept = 0
+
+        def poll(study: Study) -> None:
+            nonlocal n_kept
+            trials = study.get_trials(deepcopy=False)
+            n_ended = sum(trial.state.is_finished() for trial in trials)
+            if n_ended > n_kept:
+                self._keep(study, results)
+                n_kept = n_ended
+            if self._on_poll is not None:
+                self._on_poll(study)
+
+        assert self._n_workers is not None
+        run_workers(
+            study,
+            self._task,
+            n_workers=self._n_workers,
+            is_over=self._is_over,
+            logs=worker_logs(self._out),
+            trial_timeout=self._trial_timeout,
+            on_poll=poll,
+        )
+
+    def _keep(self, study: Study, results: ResultsFolder | None) -> None:
+        if results is not None:
+            results.update(study, self.search_space.names())
 
     def _open(self) -> tuple[Study, ResultsFolder | None]:
         """Opens the study and the folder, and sees to what was cut off and what comes first."""
@@ -288,17 +404,19 @@ class BayesianRewardOptimizer:
             objective = "last" if self._config is None else self._config.tuning.objective
             params_of = partial(params_as_tried, space=self.search_space)
             results = ResultsFolder(self._out, self._config_of, objective, params_of)
-        storage = open_storage(self._storage)
+        storage = open_storage(self._storage, heartbeat=self._heartbeat)
         purpose = describe_purpose(self.search_space.fingerprint(), self.base_config)
         study = open_study(storage, self._study_name, purpose, direction=self._direction)
         if results is not None:
             results.check_free_for(study)
-        close_cut_off_trials(study, storage)
+        clear_stop(study)
+        close_abandoned_trials(study, "the process ended while it ran", most_retries=MOST_RETRIES)
         n_known = len(study.get_trials(deepcopy=False))
         if n_known:
             enqueue_again(study)
         enqueue_missing(study, self._first_trials(study))
         study.sampler, study.pruner = self._build_sampler(n_known), self._build_pruner()
+        warn_of_grid(study, self.n_trials)
         self.study = study
         return study, results
 
@@ -317,6 +435,7 @@ class BayesianRewardOptimizer:
         return trials
 
     def _run(self, trial: Trial) -> float:
+        claim(trial, self._worker)
         if self._on_trial_start is not None:
             self._on_trial_start(trial)
         try:
@@ -334,6 +453,9 @@ class BayesianRewardOptimizer:
             raise
         except Exception as error:
             trial.set_user_attr(FAILURE, f"{type(error).__name__}: {_first_line(error)}")
+            write_failure(self._out, trial, error)
+            if not isinstance(error, MemoryError):
+                stop_study(trial.study, describe_failure(trial, error))
             raise
 
     def _config_of(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -356,19 +478,22 @@ class BayesianRewardOptimizer:
             f"no trial of the study {self._study_name!r} came to a value ({counts}).{last}"
         )
 
-    def _build_sampler(self, n_known: int) -> BaseSampler:
-        sampler = self._build_seeing_sampler(n_known)
-        return BlindSampler(sampler, is_unshaped) if self._has_shaping else sampler
+    def _build_sampler(self, n_known: int, worker: int = 0) -> BaseSampler:
+        sampler = self._build_seeing_sampler(n_known, worker)
+        if self._has_shaping and not isinstance(sampler, ExhaustiveSampler):
+            return BlindSampler(sampler, is_unshaped)
+        return sampler
 
-    def _build_seeing_sampler(self, n_known: int) -> BaseSampler:
+    def _build_seeing_sampler(self, n_known: int, worker: int) -> BaseSampler:
         if isinstance(self._sampler, BaseSampler):
             return self._sampler
         return build_sampler(
             self._sampler,
             self._seed,
+            space=self.search_space,
             n_trials=self.n_trials,
             n_known=n_known,
-            conditional=self.search_space.is_conditional,
+            worker=worker,
         )
 
     def _build_pruner(self) -> BasePruner:
@@ -421,6 +546,41 @@ def _check_arguments(
     if study_name is not None and not (isinstance(study_name, str) and study_name):
         problems.append(Problem(("study_name",), "must be text", study_name))
     return problems
+
+
+def _check_workers(
+    n_workers: int | None, storage: str | BaseStorage | None, has_callbacks: bool
+) -> list[Problem]:
+    if n_workers is None:
+        return []
+    problems = []
+    if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
+        rule = "must be a whole number of at least 1, or None for this process"
+        problems.append(Problem(("n_workers",), rule, n_workers))
+    if not isinstance(storage, str):
+        rule = "must be a URL where processes share the study"
+        problems.append(Problem(("storage",), rule, storage, "Example: sqlite:///study.db."))
+    if has_callbacks:
+        rule = "must be left out with worker processes, which cannot call what is in this one"
+        problems.append(Problem(("callbacks",), rule, remedy="Use on_poll."))
+    return problems
+
+
+def _check_search(
+    space: SearchSpace,
+    base: Mapping[str, Any],
+    config: ExperimentConfig | None,
+    sampler: Named | BaseSampler,
+    pruner: Named | BasePruner,
+) -> list[Problem]:
+    """Returns why a space cannot be searched in this way."""
+    if config is None:
+        return [*check_sampler(sampler, space), *check_pruner(pruner)]
+    n_evaluations = config.evaluation.n_evaluations
+    return [
+        *check_reach(space, base),
+        *check_tuning(config.tuning, n_evaluations, space, sampler=sampler, pruner=pruner),
+    ]
 
 
 @contextmanager

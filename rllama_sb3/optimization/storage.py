@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path as FilePath
 from typing import Any, Final
 
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, get_storage
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import (
+    BaseStorage,
+    InMemoryStorage,
+    RDBStorage,
+    RetryHeartbeatStaleTrialCallback,
+    get_storage,
+)
 from sqlalchemy.engine import URL
 
 from rllama_sb3.errors import ConfigError, MissingExtraError, Path, Problem, did_you_mean
+from rllama_sb3.optimization.patient_storage import PatientStorage
 
 _WHERE: Final[Path] = ("storage",)
 _SCHEMES: Final = ("sqlite", "postgresql", "mysql")
 _EXAMPLE: Final = "Write for example sqlite:///study.db."
 # Seconds that a writer waits for another one, such as the dashboard, before it gives up.
 _SQLITE_TIMEOUT: Final = 60
+HEARTBEAT_SECONDS: Final = 15
+_GRACE: Final = 4
+# How often a trial is tried again whose process was ended from outside.
+MOST_RETRIES: Final = 2
 
 
-def open_storage(storage: str | BaseStorage | None) -> BaseStorage:
+def open_storage(
+    storage: str | BaseStorage | None, *, heartbeat: int = HEARTBEAT_SECONDS
+) -> BaseStorage:
     """Opens the storage of a study, and sees that it answers.
+
+    Trials in a database give a sign of life from time to time while they run; one that has given
+    none for four times as long is failed by whoever starts a trial next, and tried again, at most
+    twice (``RetryHeartbeatStaleTrialCallback``). So the trials of a machine that is gone are taken
+    over by the others.
 
     Args:
         storage: ``None`` for memory only, an Optuna storage, or a URL: ``sqlite:///folder/study.db``
             (the folder is made), ``postgresql://user:password@host/database``, ``mysql://...``.
+        heartbeat: Seconds from one sign of life to the next.
 
     Raises:
         ConfigError: The URL is malformed or of another kind, or what it names cannot be reached
@@ -49,7 +69,7 @@ def open_storage(storage: str | BaseStorage | None) -> BaseStorage:
     url = _parse_url(storage)
     if url.get_backend_name() == "sqlite":
         _make_parent(url)
-    return _open(url)
+    return _open(url, heartbeat)
 
 
 def redact_url(url: URL) -> str:
@@ -108,15 +128,26 @@ def _make_parent(url: URL) -> None:
         raise ConfigError(Problem(_WHERE, "must be a file, not a folder", str(path), _EXAMPLE))
 
 
-def _open(url: URL) -> BaseStorage:
+def _open(url: URL, heartbeat: int) -> BaseStorage:
     is_sqlite = url.get_backend_name() == "sqlite"
-    arguments: dict[str, Any] = {"connect_args": {"timeout": _SQLITE_TIMEOUT}} if is_sqlite else {}
+    arguments: dict[str, Any] = {"pool_pre_ping": True}
+    if is_sqlite:
+        arguments = {"connect_args": {"timeout": _SQLITE_TIMEOUT}}
     shown = redact_url(url)
     try:
         text = url.render_as_string(hide_password=False)
         # Optuna fills in {placeholders}.
         text = text.replace("{", "{{").replace("}", "}}")
-        return get_storage(RDBStorage(text, engine_kwargs=arguments))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            backend = (RDBStorage if is_sqlite else PatientStorage)(
+                text,
+                engine_kwargs=arguments,
+                heartbeat_interval=heartbeat,
+                grace_period=_GRACE * heartbeat,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MOST_RETRIES),
+            )
+        return get_storage(backend)
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         if url.drivername == "postgresql+psycopg":
             raise MissingExtraError("A study in PostgreSQL", "postgres") from error

@@ -3,23 +3,28 @@
 A study remembers the search space and the config that it was made for, and is never continued with
 others: its trials would not be comparable. How many trials it is to have may change.
 
-One process at a time works on a study. What it leaves behind when it is killed, a trial that seems
-to be running still, is closed when the study is opened again, and its parameters are tried anew.
+Any number of processes work on a study, on one machine or many. What one leaves behind when it is
+killed is a trial that seems to be running still. On its own machine that is seen by asking for the
+process; elsewhere by heartbeats, which Optuna keeps. Either way its parameters are tried again.
 """
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import ConfigError, Path, Problem
+from rllama_sb3.optimization.owner import is_abandoned
 
 # Attributes of trials.
 FAILURE: Final = "failure"
@@ -29,6 +34,7 @@ RETRY_OF: Final = "retry_of"
 
 BASE_ORIGIN: Final = "base config"
 _MADE_FOR: Final = "rllama_sb3"
+_STOP: Final = "rllama_sb3_stop"
 _MOST_RETRIES: Final = 2
 # They say how the search begins, how long it goes on and what follows it, not what a trial is.
 _FREE_KEYS: Final = ("n_trials", "n_top_configs", "n_test_seeds", "enqueue")
@@ -103,17 +109,80 @@ def read_purpose(study: Study) -> Mapping[str, Any] | None:
 def n_finished(study: Study) -> int:
     """Returns how many trials count: those that came to an end, not those that were cut off."""
     finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    trials = study.get_trials(deepcopy=False, states=finished)
-    return sum(not trial.user_attrs.get(INTERRUPTED) for trial in trials)
+    trials = study.get_trials(deepcopy=False)
+    # Of these another one was made, when their machine was no longer heard of.
+    repeated = {n for trial in trials for n in trial.system_attrs.get("retry_history", ())}
+    return sum(
+        trial.state in finished
+        and not trial.user_attrs.get(INTERRUPTED)
+        and trial.number not in repeated
+        for trial in trials
+    )
 
 
-def close_cut_off_trials(study: Study, storage: BaseStorage) -> None:
-    """Marks trials that a killed process left running as failed, and as interrupted."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+def n_running(study: Study) -> int:
+    """Returns how many trials are being run, on any machine."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return sum(not is_abandoned(trial) for trial in running)
+
+
+def fail_trial(study: Study, trial: FrozenTrial, reason: str, *, interrupted: bool = False) -> None:
+    """Ends a trial whose process can no longer do it.
+
+    Args:
+        study: The study.
+        trial: A running trial.
+        reason: Why it failed.
+        interrupted: Whether it does not count, because it is tried again.
+    """
+    storage = study._storage
+    with suppress(UpdateFinishedTrialError):  # its process was faster
         # A trial that has ended takes no more attributes, so they come first.
-        storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
-        storage.set_trial_user_attr(trial._trial_id, FAILURE, "the process ended while it ran")
-        study.tell(trial.number, state=TrialState.FAIL)
+        if interrupted:
+            storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
+        storage.set_trial_user_attr(trial._trial_id, FAILURE, reason)
+        storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+
+
+def close_abandoned_trials(study: Study, reason: str, *, most_retries: int | None = None) -> None:
+    """Ends the trials whose processes on this machine are gone, and enqueues them again.
+
+    Args:
+        study: The study.
+        reason: Why they failed.
+        most_retries: After so many in a row a trial counts as failed: it is likely to be what ends
+            the process.
+    """
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.state == TrialState.RUNNING and is_abandoned(trial):
+            again = most_retries is None or _n_retries(trial, trials) < most_retries
+            fail_trial(study, trial, reason, interrupted=again)
+            if again:
+                _enqueue(study, trial)
+
+
+def take_over_silent_trials(study: Study) -> None:
+    """Fails trials that have given no sign of life, and enqueues them again; needs a database."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+
+
+def stop_study(study: Study, reason: str) -> None:
+    """Tells every worker of a study, wherever it runs, to start no more trials."""
+    study.set_user_attr(_STOP, reason)
+
+
+def read_stop(study: Study) -> str | None:
+    """Returns why a study was stopped, if it was."""
+    return study.user_attrs.get(_STOP) or None
+
+
+def clear_stop(study: Study) -> None:
+    """Lets a stopped study go on."""
+    if read_stop(study) is not None:
+        study.set_user_attr(_STOP, "")
 
 
 def enqueue_again(study: Study) -> None:
@@ -128,10 +197,8 @@ def enqueue_again(study: Study) -> None:
         failed = trial.state == TrialState.FAIL
         if not failed or not (trial.user_attrs.get(INTERRUPTED) or is_first):
             continue
-        params = trial.system_attrs.get("fixed_params") or trial.params
-        if params and trial.number not in retried and _n_retries(trial, trials) < _MOST_RETRIES:
-            kept = {ORIGIN: trial.user_attrs[ORIGIN]} if is_first else {}
-            study.enqueue_trial(dict(params), user_attrs={RETRY_OF: trial.number, **kept})
+        if trial.number not in retried and _n_retries(trial, trials) < _MOST_RETRIES:
+            _enqueue(study, trial)
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
@@ -139,6 +206,13 @@ def best_trial(study: Study) -> FrozenTrial | None:
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return None
     return study.best_trial
+
+
+def _enqueue(study: Study, trial: FrozenTrial) -> None:
+    params = trial.system_attrs.get("fixed_params") or trial.params
+    if params:
+        kept = {ORIGIN: trial.user_attrs[ORIGIN]} if ORIGIN in trial.user_attrs else {}
+        study.enqueue_trial(dict(params), user_attrs={RETRY_OF: trial.number, **kept})
 
 
 def _n_retries(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:

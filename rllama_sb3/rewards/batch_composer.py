@@ -14,7 +14,7 @@ from rllama_sb3.rewards.component import RewardComponent
 from rllama_sb3.rewards.composer import component_error, describe, to_number
 from rllama_sb3.rewards.potential import PotentialShaping
 from rllama_sb3.rewards.transition import Transition, TransitionBatch, row_of
-from rllama_sb3.rewards.vectorized import VectorizedComponent, each_env
+from rllama_sb3.rewards.vectorized import VectorizedComponent, each_env, environment_error
 
 
 class OnePerEnv(VectorizedComponent):
@@ -37,7 +37,10 @@ class OnePerEnv(VectorizedComponent):
     ) -> None:
         """Resets the components of the environments in which an episode begins."""
         for index in starts.tolist():
-            self._copies[index].reset(row_of(obs, index), infos[index])
+            try:
+                self._copies[index].reset(row_of(obs, index), infos[index])
+            except Exception as error:
+                raise environment_error(index, error) from error
 
     def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
         """Returns what each component gives for its own environment."""
@@ -59,7 +62,6 @@ class BatchComposer:
     """
 
     def __init__(self, components: Mapping[str, RewardComponent], n_envs: int) -> None:
-        self._shape = (n_envs,)
         self._components = [
             (row, name, _vectorize(component, n_envs))
             for row, (name, component) in enumerate(components.items())
@@ -90,15 +92,30 @@ class BatchComposer:
         """
         for row, name, component in self._components:
             try:
-                found = component.compute_batch(batch)
-                if found.__class__ is not np.ndarray or found.shape != self._shape:
-                    raise ComponentError(
-                        f"must give an array with one number for each of {self._shape[0]} "
-                        f"environments, but gave {describe(found)}"
-                    )
-                values[row] = found
+                values[row] = to_numbers(component.compute_batch(batch), len(batch))
             except Exception as error:
                 raise component_error(name, error) from error
+
+
+def to_numbers(values: Any, n_envs: int) -> NDArray[Any]:
+    """Returns what was given for n environments.
+
+    Raises:
+        ComponentError: It is not an array with one number for each.
+
+    Example:
+        >>> to_numbers(np.array(["0.5", "1"]), 2)
+        Traceback (most recent call last):
+        rllama_sb3.errors.ComponentError: must give an array with one number for each of 2
+        environments, but gave an array of shape (2,) of <U3 (ndarray)
+    """
+    # NumPy would also turn text and objects into numbers, and drop imaginary parts.
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.shape == (n_envs,):
+        return values
+    raise ComponentError(
+        f"must give an array with one number for each of {n_envs} environments, but gave "
+        f"{describe(values)}"
+    )
 
 
 def _vectorize(component: RewardComponent, n_envs: int) -> VectorizedComponent:

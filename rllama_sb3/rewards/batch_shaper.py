@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllama_sb3.errors import ComponentError
-from rllama_sb3.rewards.batch_composer import BatchComposer
-from rllama_sb3.rewards.composer import component_error, describe
+from rllama_sb3.rewards.batch_composer import BatchComposer, to_numbers
+from rllama_sb3.rewards.composer import component_error, explain_not_finite, to_number
 from rllama_sb3.rewards.potential import PotentialShaping, discounted_difference
-from rllama_sb3.rewards.potential_functions import BatchPotential
+from rllama_sb3.rewards.potential_functions import BatchPotential, Potential
 from rllama_sb3.rewards.shaper import RewardShaper
 from rllama_sb3.rewards.transition import TransitionBatch, row_of
+from rllama_sb3.rewards.vectorized import environment_error
 from rllama_sb3.rewards.weights import ScheduledWeights
 
 Infos = Sequence[Mapping[str, Any]]
@@ -64,7 +65,7 @@ class BatchRewardShaper(ScheduledWeights):
 
     The layout. The values of a step are the rows of one array: the raw value of each component,
     the weighted value of those whose weight moves, and the env reward. The shaped reward is a
-    constant combination of these rows, since the other weights are constants.
+    constant combination of all but the last, since the other weights are constants.
 
     Args:
         shaper: Components, schedules, and what is known of the learner. It is left as it is, and
@@ -88,8 +89,8 @@ class BatchRewardShaper(ScheduledWeights):
         self.adopt_learner(gamma=shaper.gamma, bootstrap_truncated=shaper.bootstrap_truncated)
         components = shaper.composer.components
         self._composer = BatchComposer(components, n_envs)
-        self._potentials: list[tuple[int, BatchPotential]] = [
-            (index, component.batch_potential)
+        self._potentials = [
+            (index, component.potential, component.batch_potential)
             for index, component in enumerate(components.values())
             if isinstance(component, PotentialShaping)
         ]
@@ -100,14 +101,14 @@ class BatchRewardShaper(ScheduledWeights):
         self._weighted_rows = {
             index: self._rows[n_raw + place] for place, (index, _) in enumerate(self._varying)
         }
-        self._coefficients = np.array([*self._constant_weights, *[1.0] * n_varying, 0.0])
+        self._coefficients = np.array([*self._constant_weights, *[1.0] * n_varying])
         self._ones = np.ones(n_envs)
         # Of the running episodes: the sums of the rows, and the steps at which they began.
         self._sums = np.zeros_like(self._rows)
         self._n_steps = 0
         self._began = [0] * n_envs
         # Φ(s), remembered from the arrival at the present states, and w·Φ(s) where w moves.
-        self._arrived = {index: np.zeros(n_envs) for index, _ in self._potentials}
+        self._arrived = {index: np.zeros(n_envs) for index, *_ in self._potentials}
         self._weighted_arrived = {
             index: arrived
             for index, arrived in self._arrived.items()
@@ -136,7 +137,7 @@ class BatchRewardShaper(ScheduledWeights):
         Raises:
             ComponentError: A potential is not a finite number there.
         """
-        for index, potential in self._potentials:
+        for index, _, potential in self._potentials:
             self._arrived[index] = begun = self._evaluate(index, potential, obs, infos)
             if index in self._weighted_rows:
                 self._weighted_arrived[index] = self._weights[index] * begun
@@ -162,11 +163,13 @@ class BatchRewardShaper(ScheduledWeights):
         self._env_reward[:] = batch.env_reward
         next_step = self._global_step + self._stride
         next_weights = self._weights_at(next_step) if self._varying else self._weights
-        for index, weighted in self._weighted_rows.items():
-            np.multiply(self._raw[index], self._weights[index], out=weighted)
-        for index, potential in self._potentials:
-            self._pay_potential(index, potential, next_weights[index], batch, obs, infos)
-        total: NDArray[np.float64] = self._coefficients @ self._rows
+        arrivals = []
+        for index, one, many in self._potentials:
+            begun = reached = self._evaluate(index, many, obs, infos)
+            if batch.ended.size:
+                reached = self._where_it_led(index, one, begun, batch)
+            arrivals.append((index, reached, begun))
+        total = self._weigh(next_weights, arrivals)
         # One look at the sum finds any NaN or infinity.
         if not isfinite(total.dot(self._ones)):
             self._check_finite(total)
@@ -177,31 +180,39 @@ class BatchRewardShaper(ScheduledWeights):
         self._begin_episodes(batch.ended, obs, infos)
         return BatchBreakdown(total, self._raw, finished)
 
-    def _pay_potential(
+    # What is not finite is found in the sum, and told with its name.
+    @np.errstate(over="ignore", invalid="ignore")
+    def _weigh(
         self,
-        index: int,
-        potential: BatchPotential,
-        next_weight: float,
-        batch: TransitionBatch,
-        obs: Any,
-        infos: Infos,
-    ) -> None:
-        """Writes γΦ(s') − Φ(s) into the raw values, and with the weights into the weighted ones."""
-        gamma = self.known_gamma()
-        begun = self._evaluate(index, potential, obs, infos)
-        reached = self._where_it_led(index, potential, begun, batch) if batch.ended.size else begun
-        self._raw[index] = discounted_difference(gamma, reached, self._arrived[index])
-        self._arrived[index] = begun
-        if index in self._weighted_rows:
-            self._weighted_rows[index][:] = discounted_difference(
-                gamma, next_weight * reached, self._weighted_arrived[index]
-            )
-            self._weighted_arrived[index] = next_weight * begun
+        next_weights: Sequence[float],
+        arrivals: Sequence[tuple[int, NDArray[np.float64], NDArray[np.float64]]],
+    ) -> NDArray[np.float64]:
+        """Fills the rows of weighted values, pays the potentials, and adds up.
+
+        Args:
+            next_weights: The weights at the next global step.
+            arrivals: Of each potential the index of its component, Φ of the states that the step
+                led to, and Φ of those that the next step leaves.
+        """
+        for index, weighted in self._weighted_rows.items():
+            np.multiply(self._raw[index], self._weights[index], out=weighted)
+        for index, reached, begun in arrivals:
+            gamma = self.known_gamma()
+            self._raw[index] = discounted_difference(gamma, reached, self._arrived[index])
+            self._arrived[index] = begun
+            if index in self._weighted_rows:
+                # The weights stand inside the difference.
+                weight, arrived = next_weights[index], self._weighted_arrived[index]
+                difference = discounted_difference(gamma, weight * reached, arrived)
+                self._weighted_rows[index][:] = difference
+                self._weighted_arrived[index] = weight * begun
+        total: NDArray[np.float64] = self._coefficients @ self._rows[:-1]
+        return total
 
     def _where_it_led(
         self,
         index: int,
-        potential: BatchPotential,
+        potential: Potential,
         begun: NDArray[np.float64],
         batch: TransitionBatch,
     ) -> NDArray[np.float64]:
@@ -212,59 +223,61 @@ class BatchRewardShaper(ScheduledWeights):
         """
         reached = begun.copy()
         reached[batch.ended] = 0.0
-        cut = batch.truncated.nonzero()[0]
-        if self.bootstrap_truncated and cut.size:
-            last_infos = [batch.infos[env] for env in cut.tolist()]
-            last_obs = row_of(batch.next_obs, cut)
-            reached[cut] = self._evaluate(index, potential, last_obs, last_infos)
+        if self.bootstrap_truncated:
+            for env in batch.truncated.nonzero()[0].tolist():
+                try:
+                    last = potential(row_of(batch.next_obs, env), batch.infos[env])
+                    reached[env] = to_number(last)
+                except Exception as error:
+                    raise self._blame(index, environment_error(env, error)) from error
         return reached
 
     def _evaluate(
         self, index: int, potential: BatchPotential, obs: Any, infos: Infos
     ) -> NDArray[np.float64]:
         try:
-            values = potential(obs, infos)
-            if values.__class__ is not np.ndarray or values.shape != (len(infos),):
-                raise ComponentError(
-                    f"must give an array with one number for each of {len(infos)} states, but "
-                    f"gave {describe(values)}"
-                )
+            # A copy: it is remembered, and whoever computed it may use the array again.
+            return to_numbers(potential(obs, infos), len(infos)).astype(np.float64)
         except Exception as error:
-            reason = component_error(self.names[index], error)
-            raise ComponentError(f"at global step {self._global_step}, {reason}") from error
-        return values
+            raise self._blame(index, error) from error
+
+    def _blame(self, index: int, error: Exception) -> ComponentError:
+        reason = component_error(self.names[index], error)
+        return ComponentError(f"at global step {self._global_step}, {reason}")
 
     def _sum_up(self, env: int) -> EpisodeSums:
-        sums: list[float] = self._sums[:, env].tolist()
-        raw = sums[: len(self.names)]
+        raw, weighted = self._raw_and_weighted(self._sums[:, env])
+        env_return: float = self._sums[-1, env].item()
+        return EpisodeSums(env_return, self._n_steps - self._began[env], raw, weighted)
+
+    def _raw_and_weighted(self, column: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+        """Returns the values of the components from the rows of one environment, or their sums."""
+        values: list[float] = column.tolist()
+        raw = values[: len(self.names)]
         weighted = [
             weight * value for weight, value in zip(self._constant_weights, raw, strict=True)
         ]
         for place, (index, _) in enumerate(self._varying):
-            weighted[index] = sums[len(raw) + place]
-        return EpisodeSums(sums[-1], self._n_steps - self._began[env], raw, weighted)
+            weighted[index] = values[len(raw) + place]
+        return raw, weighted
 
     def _begin_episodes(self, starts: NDArray[np.intp], obs: Any, infos: Infos) -> None:
         self._at_start = starts
         if not starts.size:
             return
+        for index, arrived in self._arrived.items():
+            for env in starts[~np.isfinite(arrived[starts])].tolist():
+                error = ComponentError(f"must be finite, but is {arrived[env].item()!r}")
+                raise self._blame(index, environment_error(env, error))
         self._sums[:, starts] = 0.0
         for env in starts.tolist():
             self._began[env] = self._n_steps
         self._composer.reset(starts, obs, infos)
 
     def _check_finite(self, total: NDArray[np.float64]) -> None:
-        """Raises if a value is not finite; names the component and the environment."""
-        odd = np.argwhere(~np.isfinite(self._rows[:-1])).tolist()
-        rows = [*range(len(self.names)), *self._weighted_rows]
-        for row, env in odd:
+        """Raises if a reward is not finite; names the component and the environment."""
+        for env in (~np.isfinite(total)).nonzero()[0].tolist():
+            reason = explain_not_finite(self.names, *self._raw_and_weighted(self._rows[:, env]))
             raise ComponentError(
-                f"at global step {self._global_step}, component {self.names[rows[row]]!r} must "
-                f"give a finite number, but gave {self._raw[rows[row], env].item()!r} "
-                f"in environment {env}"
-            )
-        if not np.isfinite(total).all():
-            raise ComponentError(
-                f"at global step {self._global_step}, the weighted values add up to more than a "
-                f"number can hold: {dict(zip(self.names, self._raw.tolist(), strict=True))!r}"
+                f"at global step {self._global_step}, in environment {env}, {reason}"
             )

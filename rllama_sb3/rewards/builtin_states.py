@@ -152,7 +152,7 @@ class CountBonus(VectorizedComponent):
     def compute_batch(self, batch: TransitionBatch) -> NDArray[np.float64]:
         """Counts the state that each environment reached, and returns β/√N(s') of each."""
         while len(self._counts) < len(batch):
-            self._counts.append({})
+            self._counts.append(self._counts[0].copy())
         rows = self._part.read_batch(batch.next_obs).tolist()
         return each_env(map(self._count, rows, self._counts))
 

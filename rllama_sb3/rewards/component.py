@@ -92,11 +92,11 @@ class Registry(Generic[AnyFactory]):
     Args:
         kind: What is registered, as it is called in messages: ``"component"``.
         base: The class that registered classes derive from; without one, only functions are.
-        first_argument: The first parameter of registered functions.
+        arguments: What registered functions are called with; their first parameters.
     """
 
-    def __init__(self, kind: str, base: type | None, first_argument: str) -> None:
-        self.kind, self.base, self.first_argument = kind, base, first_argument
+    def __init__(self, kind: str, base: type | None, *arguments: str) -> None:
+        self.kind, self.base, self.arguments = kind, base, arguments
         self._factories: dict[str, AnyFactory] = {}
 
     @property
@@ -152,13 +152,14 @@ class Registry(Generic[AnyFactory]):
                 missing = ", ".join(sorted(getattr(factory, "__abstractmethods__", ())))
                 problem = f"a {self.kind} class must define {missing}" if missing else ""
         elif inspect.isfunction(factory):
-            first = next(iter(inspect.signature(factory).parameters.values()), None)
-            by_position = first is not None and first.kind in (
-                first.POSITIONAL_ONLY,
-                first.POSITIONAL_OR_KEYWORD,
-            )
-            problem = f"a {self.kind} function must take {self.first_argument} first"
-            problem = "" if by_position else problem
+            n_arguments = len(self.arguments)
+            first = list(inspect.signature(factory).parameters.values())[:n_arguments]
+            by_position = [
+                parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+                for parameter in first
+            ]
+            problem = f"a {self.kind} function must take {' and '.join(self.arguments)} first"
+            problem = "" if by_position == [True] * n_arguments else problem
         else:
             classes = "" if self.base is None else f"a subclass of {self.base.__name__} or "
             problem = f"a {self.kind} must be {classes}a function"

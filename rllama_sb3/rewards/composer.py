@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -177,12 +178,35 @@ def to_number(value: Any) -> float:
     raise TypeError(f"must give one number, but gave {describe(value)}")
 
 
+def explain_not_finite(
+    names: Sequence[str], raw: Sequence[float], weighted: Sequence[float]
+) -> str:
+    """Says which of the values of one step is not finite, or that only their sum is not.
+
+    Example:
+        >>> explain_not_finite(["env", "bonus"], [1.0, float("nan")], [1.0, float("nan")])
+        "component 'bonus' must give a finite number, but gave nan (weighted: nan)"
+    """
+    for name, value, weighted_value in zip(names, raw, weighted, strict=True):
+        if not (isfinite(value) and isfinite(weighted_value)):
+            return (
+                f"component {name!r} must give a finite number, but gave {value!r} "
+                f"(weighted: {weighted_value!r})"
+            )
+    return (
+        "the weighted values add up to more than a number can hold: "
+        f"{dict(zip(names, weighted, strict=True))!r}"
+    )
+
+
 def describe(value: Any) -> str:
     """Says what a component gave.
 
     Example:
         >>> describe(np.zeros((2, 3))), describe("fast")
-        ('an array of shape (2, 3) (ndarray)', "'fast' (str)")
+        ('an array of shape (2, 3) of float64 (ndarray)', "'fast' (str)")
     """
-    shown = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+    shown = repr(value)
+    if isinstance(value, np.ndarray):
+        shown = f"an array of shape {value.shape} of {value.dtype}"
     return f"{shown} ({type(value).__name__})"

@@ -14,16 +14,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rllama_sb3.rewards.expression_code import StepCode, is_constant
+from rllama_sb3.rewards.expression_code import StepCode, divides_safely, is_constant
 from rllama_sb3.rewards.expression_functions import Number
 from rllama_sb3.rewards.expression_functions import number as one_number
 
-_NEVER_FAIL: Final = frozenset({"abs", "min", "max", "sum", "dot", "where"})
+_COMPARISONS: Final[dict[type[ast.cmpop], np.ufunc]] = {
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+}
 
 
 class BatchCode(StepCode):
@@ -48,7 +57,10 @@ class BatchCode(StepCode):
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
                 return self._call(np.power, self._number(left), self._number(right))
             case ast.BinOp(left=left, op=op, right=right):
-                return ast.BinOp(self._number(left), op, self._number(right))
+                operands = self._number(left), self._number(right)
+                if type(op) not in _DIVISIONS or divides_safely(op, right):
+                    return ast.BinOp(operands[0], op, operands[1])
+                return self._call(_DIVISIONS[type(op)], *operands)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 sides = self._number(body), self._number(orelse)
                 return self._call(_if_else, self._truth(test), *sides)
@@ -62,11 +74,10 @@ class BatchCode(StepCode):
                 combine = _and if isinstance(op, ast.And) else _or
                 return self._call(combine, *map(self._truth, values))
             case ast.Compare(left=left, ops=ops, comparators=comparators):
-                operands = [self._number(operand) for operand in (left, *comparators)]
-                pairs: list[ast.expr] = [
-                    ast.Compare(operands[i], [op], [operands[i + 1]]) for i, op in enumerate(ops)
-                ]
-                return pairs[0] if len(pairs) == 1 else self._call(_and, *pairs)
+                compare = [_COMPARISONS[type(op)] for op in ops]
+                # Each operand is written once: nested chains would double the code at each level.
+                function = compare[0] if len(compare) == 1 else partial(_chain, compare)
+                return self._call(function, *map(self._number, (left, *comparators)))
         return self._call(_is_true, self._number(node))
 
     def _function_call(self, name: str, arguments: list[ast.expr]) -> ast.expr:
@@ -90,11 +101,9 @@ class BatchExpression:
     """
 
     def __init__(self, tree: ast.expr, names: Sequence[str]) -> None:
-        self._function = BatchCode(convert=_numbers).function(tree, names)
-        if any(map(_may_fail, ast.walk(tree))):
-            # What raises for one environment must not pass in silence for many.
-            careful = np.errstate(divide="raise", over="raise", invalid="raise")
-            self._function = careful(self._function)
+        # What raises for one environment must not pass in silence for many.
+        careful = np.errstate(divide="raise", over="raise", invalid="raise")
+        self._function = careful(BatchCode(convert=_numbers).function(tree, names))
 
     def __call__(self, n_envs: int, *values: Any) -> NDArray[np.float64]:
         """Returns the values, shape (n,), for a value of each name whose first axis is n.
@@ -112,16 +121,6 @@ class BatchExpression:
 
 # What BatchExpression raises where the environments have to be looked at one by one.
 UNDECIDED: Final = (ArithmeticError, LookupError, TypeError, ValueError)
-
-
-def _may_fail(node: ast.AST) -> bool:
-    """Whether an operation raises for some numbers; sums and products only grow infinite."""
-    match node:
-        case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod() | ast.Pow()):
-            return True
-        case ast.Call(func=ast.Name(id=name)):
-            return name not in _NEVER_FAIL
-    return False
 
 
 class _Infos:
@@ -175,6 +174,20 @@ def _or(*conditions: Any) -> Any:
     return np.logical_or.reduce(np.broadcast_arrays(*conditions))
 
 
+def _chain(compare: Sequence[np.ufunc], *operands: Number) -> Any:
+    return _and(*(holds(a, b) for holds, (a, b) in zip(compare, pairwise(operands), strict=True)))
+
+
+def _division(divide: np.ufunc) -> Callable[[Number, Number], Number]:
+    def apply(a: Number, b: Number) -> Number:
+        # Of infinity and NaN by zero the processor takes no notice.
+        if not np.all(b):
+            raise ZeroDivisionError("division by zero")
+        return divide(a, b)
+
+    return apply
+
+
 def _where(condition: Any, a: Number, b: Number) -> Number:
     if np.ndim(condition) <= 1 and np.shape(a)[:-1] != np.shape(b)[:-1]:
         raise TypeError("sides of different shapes cannot be mixed")
@@ -203,13 +216,13 @@ def _reduce(array: np.ufunc, x: Number) -> Number:
 
 
 def _clip(x: Number, low: Number, high: Number) -> Number:
-    if np.any(np.greater(low, high)):
+    if not np.all(np.less_equal(low, high)):
         raise ValueError("clip(x, low, high) needs low <= high everywhere")
     return np.clip(x, low, high)
 
 
 def _norm(x: Number) -> Number:
-    return np.abs(x) if np.ndim(x) <= 1 else np.sqrt(_reduce(np.add, np.square(x)))
+    return np.abs(x) if np.ndim(x) <= 1 else _reduce(np.hypot, x)
 
 
 def _sum(x: Number) -> Number:
@@ -228,6 +241,11 @@ def _vector(*elements: Number) -> Number:
     return np.stack(np.broadcast_arrays(*map(np.atleast_1d, elements)))
 
 
+_DIVISIONS: Final[dict[type[ast.operator], Callable[[Number, Number], Number]]] = {
+    ast.Div: _division(np.divide),
+    ast.FloorDiv: _division(np.floor_divide),
+    ast.Mod: _division(np.remainder),
+}
 _FUNCTIONS: Final[dict[str, Callable[..., Number]]] = {
     "abs": np.absolute,
     "min": _extreme(np.minimum),

@@ -141,7 +141,7 @@ class StepCode:
                 return self._call(number, self._truth(node))
             case ast.BinOp(left=left, op=op, right=right):
                 operands = self._number(left), self._number(right)
-                if type(op) not in _OPERATOR_NAMES or _divides_safely(op, right):
+                if type(op) not in _OPERATOR_NAMES or divides_safely(op, right):
                     return ast.BinOp(operands[0], op, operands[1])
                 return self._call(CHECKED_OPERATORS[_OPERATOR_NAMES[type(op)]], *operands)
             case ast.IfExp(test=test, body=body, orelse=orelse):
@@ -198,7 +198,7 @@ def is_constant(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant)
 
 
-def _divides_safely(op: ast.operator, right: ast.expr) -> bool:
+def divides_safely(op: ast.operator, right: ast.expr) -> bool:
     """Whether an operator needs no check, because it divides by a constant that is not 0."""
     if isinstance(op, ast.Pow) or not isinstance(right, ast.Constant):
         return False

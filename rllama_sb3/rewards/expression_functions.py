@@ -85,10 +85,10 @@ def _extreme(better: Callable[[float, float], bool], array: np.ufunc) -> Callabl
 
 def _clip(x: Number, low: Number, high: Number) -> Number:
     if x.__class__ is float and low.__class__ is float and high.__class__ is float:
-        if low > high:
+        if not low <= high:  # nor when one of them is NaN
             raise ValueError(f"clip(x, low, high) needs low <= high, not {low} and {high}")
         return low if x < low else high if x > high else x
-    if np.any(np.greater(low, high)):
+    if not np.all(np.less_equal(low, high)):
         raise ValueError("clip(x, low, high) needs low <= high everywhere")
     return np.clip(x, low, high)
 

@@ -30,6 +30,7 @@ from rllama_sb3.rewards.signature import (
 # Parts of pydantic's messages, as this package words them.
 _WORDINGS: Final = {
     r"^Value error, ": "",
+    r"^Cannot check `\w+` when validating from json.*": "must be a Python object",
     r"^Input should be ": "must be ",
     r"^\w+ should (have|match)": r"must \1",
     r" after validation, not \d+$": "",
@@ -248,7 +249,9 @@ def _in_words(message: str) -> str:
 
 
 def _remedy(error_type: str, value: Any) -> str:
-    """What to write instead, where a number is only written in the wrong way."""
+    """What to write instead, where that can be told from the value."""
+    if error_type == "needs_python_object":
+        return "No file can express it: leave it out, or give it in Python."
     if error_type == "int_type" and isinstance(value, float) and value.is_integer():
         return f"Write {int(value)}."
     if error_type in ("int_type", "float_type", "step_share") and isinstance(value, str):

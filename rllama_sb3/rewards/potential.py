@@ -22,11 +22,13 @@ Three rules keep it so, and each is a line of code that is easy to get wrong:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator
 
+from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.rewards.component import RewardComponent, register_component
 from rllama_sb3.rewards.potential_functions import BatchPotential, find_potential, in_batches
 from rllama_sb3.rewards.transition import Transition
@@ -46,6 +48,10 @@ def discounted_difference(
         7.0
     """
     return gamma * next_potential - potential
+
+
+def _as_list(potential: Any) -> Any:
+    return potential.tolist() if isinstance(potential, np.ndarray) else potential
 
 
 @register_component
@@ -79,14 +85,23 @@ class PotentialShaping(RewardComponent):
 
     def __init__(
         self,
-        potential: str | list[float] | Callable[..., float],
+        potential: Annotated[str | list[float] | Callable[..., float], BeforeValidator(_as_list)],
         arguments: dict[str, Any] | None = None,
     ) -> None:
         self.potential = find_potential(potential, arguments)
 
     @property
     def batch_potential(self) -> BatchPotential:
-        """Φ of n states, of their observations and infos; see :func:`in_batches`."""
+        """Φ of n states, of their observations and infos; see :func:`in_batches`.
+
+        Raises:
+            ConfigError: A subclass does for one environment what could not be done for many.
+        """
+        for method in ("compute", "reset"):
+            if getattr(type(self), method) is not getattr(PotentialShaping, method):
+                rule = f"must leave {method}() as it is to be computed for many environments"
+                remedy = "Use a RewardShapingWrapper around each environment (shaping: wrapper)."
+                raise ConfigError(Problem((), rule, type(self).__name__, remedy))
         return in_batches(self.potential)
 
     def compute(self, transition: Transition) -> float:

@@ -7,6 +7,7 @@ state is remembered from the arrival there (Devlin & Kudenko 2012).
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -28,7 +29,7 @@ Potential = Callable[[Any, Mapping[str, Any]], float]
 # Φ of n states: of the observations of all of them, and their infos.
 BatchPotential = Callable[[Any, Sequence[Mapping[str, Any]]], NDArray[np.float64]]
 
-_potentials: Final[Registry[Callable[..., Any]]] = Registry("potential", None, "obs")
+_potentials: Final[Registry[Callable[..., Any]]] = Registry("potential", None, "obs", "info")
 
 
 @overload
@@ -46,8 +47,8 @@ def register_potential(function: Any = None, /, *, name: str | None = None) -> A
         name: The name in configurations; by default that of the function.
 
     Raises:
-        ConfigError: The name is taken by something else or is no identifier, or what is decorated
-            is not a function of ``obs`` and ``info``.
+        ConfigError: The name is taken by something else, is no identifier, or means what is
+            observed in an expression; or what is decorated is not a function of a state.
 
     Example:
         >>> @register_potential(name="doc_height")
@@ -58,10 +59,18 @@ def register_potential(function: Any = None, /, *, name: str | None = None) -> A
     """
 
     def register(decorated: Any) -> Any:
+        if (name or getattr(decorated, "__name__", None)) in POTENTIAL_NAMES:
+            rule = f"the name of a potential must not be {' or '.join(POTENTIAL_NAMES)}"
+            raise ConfigError(Problem((), rule, decorated, "Give another one with name=."))
         _potentials.add(decorated, name)
         return decorated
 
     return register if function is None else register(function)
+
+
+def potential_registry() -> Mapping[str, Callable[..., Any]]:
+    """Returns the registered potential functions by name, as a read-only view."""
+    return _potentials.factories
 
 
 class TablePotential:
@@ -79,37 +88,37 @@ class TablePotential:
     """
 
     def __init__(self, values: Sequence[float] | NDArray[Any]) -> None:
-        try:
-            self.values = np.array(values, dtype=np.float64)
-        except (TypeError, ValueError):
-            self.values = np.empty(0)
-        if self.values.ndim != 1 or not self.values.size or not np.isfinite(self.values).all():
+        if not _is_table(values):
             rule = "must be one row of finite numbers, one for each state"
             raise ConfigError(Problem(("potential",), rule, values))
+        self.values = np.array(values, dtype=np.float64)
 
     def __call__(self, obs: Any, info: Mapping[str, Any]) -> float:
-        """Returns Φ of one state."""
-        return float(self.compute_batch(np.asarray(obs)[np.newaxis], (info,))[0])
-
-    def compute_batch(self, obs: Any, infos: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-        """Returns Φ of n states.
+        """Returns Φ of one state.
 
         Raises:
-            ComponentError: An observation is not the number of a state in the table.
+            ComponentError: The observation is not the number of a state in the table.
         """
-        if not isinstance(obs, np.ndarray) or obs.dtype.kind not in "iu" or obs.ndim != 1:
+        state = np.asarray(obs)
+        if state.dtype.kind not in "iu" or state.ndim:
             raise ComponentError(
                 f"a table needs the number of a state (a Discrete space), but got {obs!r:.80}"
             )
         # A negative number would be looked up from the end.
-        outside = (obs < 0) | (obs >= len(self.values))
-        if outside.any():
-            state = obs[outside][0]
+        if not 0 <= state < len(self.values):
             raise ComponentError(
                 f"the table has {len(self.values)} values, none for state {state}. Give one for "
                 f"each state, from 0 on"
             )
-        return self.values[obs]
+        return float(self.values[state])
+
+    def compute_batch(self, obs: Any, infos: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Returns Φ of n states."""
+        numbered = isinstance(obs, np.ndarray) and obs.dtype.kind in "iu" and obs.ndim == 1
+        if numbered and obs.min() >= 0 and obs.max() < len(self.values):
+            found: NDArray[np.float64] = self.values[obs]
+            return found
+        return each_env(self(row_of(obs, index), info) for index, info in enumerate(infos))
 
 
 class ExpressionPotential:
@@ -157,7 +166,8 @@ def find_potential(potential: Any, arguments: Mapping[str, Any] | None = None) -
     """
     if isinstance(potential, str) and _is_name(potential):
         function = _potentials.get(potential, ("potential",))
-        values = parse_parameters(function, arguments or {}, ("arguments",), skip=("info",))
+        _, info, *_ = inspect.signature(function).parameters
+        values = parse_parameters(function, arguments or {}, ("arguments",), skip=(info,))
         return partial(function, **values) if values else function
     if arguments:
         rule = "must be left out where the potential is not a registered function"
@@ -191,6 +201,15 @@ def in_batches(potential: Potential) -> BatchPotential:
     return one_by_one
 
 
+def _is_table(values: Any) -> bool:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return False
+    is_row = array.dtype.kind in "iuf" and array.ndim == 1 and array.size > 0
+    return is_row and bool(np.isfinite(array).all())
+
+
 def _is_name(text: str) -> bool:
     return text.isidentifier() and text not in POTENTIAL_NAMES
 
@@ -198,7 +217,7 @@ def _is_name(text: str) -> bool:
 def _load_table(path: str) -> NDArray[Any]:
     try:
         table: NDArray[Any] = np.load(FilePath(os.path.expanduser(path)), allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         rule = f"must be a file that numpy.save wrote ({error})"
         raise ConfigError(Problem(("potential",), rule, path)) from error
     return table

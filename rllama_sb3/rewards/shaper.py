@@ -14,7 +14,13 @@ from operator import mul
 from typing import Any
 
 from rllama_sb3.errors import ComponentError, ConfigError
-from rllama_sb3.rewards.composer import Breakdown, RewardComposer, component_error, to_number
+from rllama_sb3.rewards.composer import (
+    Breakdown,
+    RewardComposer,
+    component_error,
+    explain_not_finite,
+    to_number,
+)
 from rllama_sb3.rewards.potential import PotentialShaping, discounted_difference
 from rllama_sb3.rewards.transition import Transition
 from rllama_sb3.rewards.weights import ScheduledWeights, build_schedules
@@ -102,6 +108,8 @@ class RewardShaper(ScheduledWeights):
         for index, component in self._potentials:
             try:
                 self._arrived[index] = to_number(component.potential(obs, info))
+                if not isfinite(self._arrived[index]):
+                    raise ComponentError(f"must be finite, but is {self._arrived[index]!r}")
             except Exception as error:
                 reason = component_error(self.composer.names[index], error)
                 raise ComponentError(
@@ -197,7 +205,8 @@ class RewardShaper(ScheduledWeights):
             self._difference_potentials(raw, weighted, next_weights, has_future)
         total = sum(weighted)
         if not isfinite(total):
-            raise self._not_finite(raw, weighted)
+            reason = explain_not_finite(self.names, raw, weighted)
+            raise ComponentError(f"at global step {self._global_step}, {reason}")
         return total, raw, weighted
 
     def _difference_potentials(
@@ -220,15 +229,3 @@ class RewardShaper(ScheduledWeights):
             )
             arrived[index], weighted_arrived[index] = potential, weighted_potential
         self._no_step_yet = False
-
-    def _not_finite(self, raw: list[float], weighted: list[float]) -> ComponentError:
-        for name, value, weighted_value in zip(self.composer.names, raw, weighted, strict=True):
-            if not (isfinite(value) and isfinite(weighted_value)):
-                return ComponentError(
-                    f"at global step {self._global_step}, component {name!r} must give a finite "
-                    f"number, but gave {value!r} (weighted: {weighted_value!r})"
-                )
-        return ComponentError(
-            f"at global step {self._global_step}, the weighted values add up to more than a "
-            f"number can hold: {dict(zip(self.composer.names, weighted, strict=True))!r}"
-        )

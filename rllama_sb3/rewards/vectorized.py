@@ -65,6 +65,11 @@ def each_env(values: Iterable[float]) -> NDArray[np.float64]:
     try:
         collected.extend(values)
     except Exception as error:
-        kind = "" if isinstance(error, ComponentError) else f"{type(error).__name__}: "
-        raise ComponentError(f"in environment {len(collected)}: {kind}{error}") from error
+        raise environment_error(len(collected), error) from error
     return np.array(collected, dtype=np.float64)
+
+
+def environment_error(env: int, error: Exception) -> ComponentError:
+    """Returns the error that says in which environment something failed, and why."""
+    kind = "" if isinstance(error, ComponentError) else f"{type(error).__name__}: "
+    return ComponentError(f"in environment {env}: {kind}{error}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from rllama_sb3.analysis.statistics import (
     Interval,
@@ -17,6 +18,7 @@ from rllama_sb3.analysis.statistics import (
     mean,
     mean_interval,
     probability_of_improvement,
+    rank_correlation,
 )
 
 scores = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12)
@@ -98,3 +100,28 @@ def test_an_interval_contains_its_ends() -> None:
     assert 1.0 in Interval(1.0, 2.0)
     assert 2.5 not in Interval(1.0, 2.0)
     assert "1.5" not in Interval(1.0, 2.0)
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.integers(0, 5, size=(2, 30))  # with ties
+    found = rank_correlation(first, second)
+    assert found.value == pytest.approx(stats.spearmanr(first, second).statistic)
+
+
+def test_the_p_value_of_few_scores_is_exact() -> None:
+    # Of the 24 orders of four scores, one is the opposite.
+    assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]).p_opposed == pytest.approx(1 / 24)
+    assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).p_opposed == pytest.approx(1.0)
+
+
+def test_opposite_orders_of_many_scores_are_no_chance() -> None:
+    up = np.arange(20.0)
+    assert rank_correlation(up, -up).p_opposed < 0.001
+
+
+@pytest.mark.parametrize("constant", [[2.0] * 3, [0.1 + 0.2, 0.3, 0.3]])
+def test_a_score_that_is_the_same_for_all_has_no_order(constant: list[float]) -> None:
+    found = rank_correlation(constant, [1.0, 2.0, 3.0])
+    assert math.isnan(found.value)
+    assert math.isnan(found.p_opposed)

@@ -54,24 +54,6 @@ def build_model(name: str, venv: VecEnv) -> BaseAlgorithm:
     return DQN("MlpPolicy", venv, learning_starts=6, buffer_size=100, batch_size=4, seed=0)
 
 
-class Recorder(BaseCallback):
-    """Notes the rewards of each step, and the global step before it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-        self.rewards: list[list[float]] = []
-
-    def _on_step(self) -> bool:
-        self.steps.append(self.num_timesteps - self.training_env.num_envs)
-        self.rewards.append(self.locals["rewards"].tolist())
-        return True
-
-    def check(self) -> None:
-        expected = [[weight_at(step)] * len(self.rewards[0]) for step in self.steps]
-        np.testing.assert_allclose(self.rewards, expected, rtol=1e-6)
-
-
 class Kept(KVWriter):
     """A logger's output that keeps what it is given."""
 
@@ -83,46 +65,6 @@ class Kept(KVWriter):
 
     def close(self) -> None:
         pass
-
-
-@pytest.mark.parametrize("name", ["PPO", "DQN"])
-@pytest.mark.parametrize("n_envs", [1, 3])
-def test_each_step_is_paid_with_the_weight_of_its_global_step(name: str, n_envs: int) -> None:
-    model = build_model(name, build_venv(n_envs))
-    recorder = Recorder()
-    model.learn(TOTAL, callback=[RewardShapingCallback(), recorder])
-    assert recorder.steps == list(range(0, max(recorder.steps) + 1, n_envs))
-    recorder.check()
-
-
-@pytest.mark.parametrize("name", ["PPO", "DQN"])
-def test_the_clock_goes_on_over_several_calls_of_learn(name: str) -> None:
-    model = build_model(name, build_venv(3))
-    recorder = Recorder()
-    for reset in (True, False, True):
-        model.learn(10, callback=[RewardShapingCallback(), recorder], reset_num_timesteps=reset)
-    assert recorder.steps.count(0) == 2
-    assert max(recorder.steps) > 12
-    recorder.check()
-
-
-def test_weights_are_exact_in_worker_processes() -> None:
-    venv = build_venv(2, SubprocVecEnv)
-    recorder = Recorder()
-    build_model("PPO", venv).learn(TOTAL, callback=[RewardShapingCallback(), recorder])
-    venv.close()
-    recorder.check()
-
-
-def test_a_saved_model_goes_on_at_its_global_step(tmp_path: Path) -> None:
-    model = build_model("PPO", build_venv(2))
-    model.learn(8, callback=RewardShapingCallback())
-    model.save(tmp_path / "model")
-    again = PPO.load(tmp_path / "model", env=build_venv(2))
-    recorder = Recorder()
-    again.learn(8, callback=[RewardShapingCallback(), recorder], reset_num_timesteps=False)
-    assert recorder.steps[0] == 8
-    recorder.check()
 
 
 def test_training_sends_one_message_to_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,6 @@ def test_steps_of_reports_are_unique_when_training_is_continued() -> None:
 
 def test_steps_of_reports_are_unique_over_the_seeds_of_a_trial() -> None:
     trial = ask()
-    finals: list[float] = []
     for seed_index, action in enumerate([FINISH, LINGER]):
         callback = TrialEvalCallback(
             Lingering(),
@@ -129,11 +128,22 @@ def test_steps_of_reports_are_unique_over_the_seeds_of_a_trial() -> None:
             n_eval_episodes=1,
             n_evaluations=3,
             report_offset=3 * seed_index,
-            previous_values=finals,
         )
         build_model(action).learn(12, callback=callback)
-        finals.append(callback.evaluations[-1].mean)
-    assert reports(trial) == {1: 100.0, 2: 100.0, 3: 100.0, 4: 50.0, 5: 50.0, 6: 50.0}
+    assert reports(trial) == {1: 100.0, 2: 100.0, 3: 100.0, 4: 0.0, 5: 0.0, 6: 0.0}
+
+
+def test_what_is_reported_may_be_made_of_all_evaluations_so_far() -> None:
+    trial = ask()
+    callback = TrialEvalCallback(
+        Lingering(),
+        trial,
+        n_eval_episodes=1,
+        n_evaluations=3,
+        report_value=lambda evaluations: sum(e.mean for e in evaluations),
+    )
+    build_model(FINISH).learn(12, callback=callback)
+    assert reports(trial) == {1: 100.0, 2: 200.0, 3: 300.0}
 
 
 def test_a_pruned_trial_stops_training() -> None:

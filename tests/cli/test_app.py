@@ -17,7 +17,7 @@ import rllama_sb3
 from rllama_sb3.cli.app import app as real_app
 from rllama_sb3.errors import ConfigError, Problem, RllamaError
 
-COMMANDS = ["init", "train", "tune", "evaluate", "compare", "components", "schema"]
+COMMANDS = ["init", "check", "train", "tune", "evaluate", "compare", "components", "schema"]
 
 
 def fail_with(error: BaseException) -> typer.Typer:

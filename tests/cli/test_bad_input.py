@@ -91,19 +91,42 @@ def line_of(file: Path, text: str) -> int:
         (
             {"tuning": {"sampler": "tpee"}},
             "tpee",
-            "tuning.sampler: must be one of tpe, gp, qmc, random, but got 'tpee'. "
-            "Did you mean 'tpe'?",
+            "tuning.sampler: must be one of tpe, gp, cmaes, qmc, random, nsga2, grid, brute_force, "
+            "but got 'tpee'. Did you mean 'tpe'?",
         ),
         (
             {"tuning": {"pruner": "medain"}},
             "medain",
-            "tuning.pruner: must be one of median, halving, hyperband, none, but got 'medain'. "
-            "Did you mean 'median'?",
+            "tuning.pruner: must be one of median, percentile, halving, hyperband, patient, "
+            "threshold, wilcoxon, none, but got 'medain'. Did you mean 'median'?",
+        ),
+        (
+            {"tuning": {"sampler": {"name": "tpe", "n_startup_trial": 3}}},
+            "n_startup_trial:",
+            "tuning.sampler.n_startup_trial: is not a parameter of TPESampler. "
+            "Did you mean 'n_startup_trials'?",
+        ),
+        (
+            {"tuning": {"pruner": {"name": "percentile", "percentile": "high"}}},
+            "percentile: high",
+            "tuning.pruner.percentile: must be a number, but got 'high'.",
+        ),
+        (
+            {"tuning": {"pruner": "wilcoxon", "seeds_per_trial": 3}},
+            "seeds_per_trial",
+            "tuning.seeds_per_trial: must be at least 5 for the pruner wilcoxon, but got 3.",
         ),
         (
             {"tuning": {"objective": "lst"}},
             "lst",
-            "tuning.objective: must be one of last, best, auc, but got 'lst'. Did you mean 'last'?",
+            "tuning.objective: must be one of last, best, auc, mean-k, but got 'lst'. "
+            "Did you mean 'last'?",
+        ),
+        (
+            {"tuning": {"objective": "mean-9"}},
+            "mean-9",
+            "tuning.objective: must not average more evaluations than there are, 2, "
+            "but got 'mean-9'.",
         ),
         (
             {"tuning": {"search_space": {"algorithm": {"params": {"gama": LEARNING_RATE}}}}},

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from command_line import run
 
+from rllama_sb3.optimization.pruners import PRUNERS
+from rllama_sb3.optimization.samplers import SAMPLERS
 from rllama_sb3.rewards import component_registry
 
 
@@ -24,6 +26,18 @@ def test_the_schema_knows_every_component(tmp_path: Path) -> None:
     assert (
         "linear" in schema["$defs"]["WeightScheduleConfig"]["properties"]["schedule_type"]["enum"]
     )
+
+
+def test_the_schema_knows_samplers_and_pruners_with_their_parameters() -> None:
+    tuning = json.loads(run("schema").stdout)["$defs"]["TuningConfig"]["properties"]
+    for key, kinds in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
+        _, mapping = tuning[key]["anyOf"]
+        assert mapping["properties"]["name"]["enum"] == list(kinds)
+        for branch in mapping["allOf"]:
+            kind = kinds[branch["if"]["properties"]["name"]["const"]]
+            assert not set(kind.withheld) & set(branch["then"]["properties"])
+    assert "p_threshold" in json.dumps(tuning["pruner"])
+    assert "multivariate" in json.dumps(tuning["sampler"])
 
 
 def test_the_schema_is_written_to_a_file(tmp_path: Path) -> None:

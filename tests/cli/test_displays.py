@@ -23,6 +23,7 @@ from rllama_sb3.cli.study_display import StudyDisplay, TrialRow, render_trials
 from rllama_sb3.cli.training_display import TrainingDisplay, render_progress
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.optimization import build_search_space
+from rllama_sb3.optimization.owner import claim
 
 CONFIG = parse_experiment(tiny_experiment(tuning={"n_trials": 30}))
 SPACE = build_search_space(CONFIG.tuning.search_space, CONFIG.to_dict())
@@ -51,15 +52,17 @@ def show_search(
     """Plays a search: trials that end with these values, the last of them running still."""
     study = optuna.create_study(direction="maximize")
     with display.shown(SPACE):
+        display.update(study)
         for i, value in enumerate(values):
             trial = study.ask()
-            display.start_trial(trial)
+            claim(trial, worker=1)
             trial.suggest_float(NAME, 1e-4, 1e-2, log=True)
-            display.show_evaluation(trial, make_evaluation(value))
-            display.update(TrainingProgress(128))
+            for step in (1, 2):
+                trial.report(value * step / 2, step)
+            display.update(study)
             if n_ended is None or i < n_ended:
                 study.tell(trial, value)
-                display.end_trial(study, study.trials[-1])
+                display.update(study)
     return study
 
 
@@ -100,12 +103,13 @@ def test_the_trials_are_a_table_in_a_terminal() -> None:
     assert "left" in last
 
 
-def test_the_running_trial_shows_how_far_it_is() -> None:
+def test_a_running_trial_shows_its_worker_and_its_learning_curve() -> None:
     console = make_console()
     show_search(StudyDisplay(console, CONFIG, quiet=False), [1.0, 2.0], n_ended=1)
     last = text_of(console).rpartition("1/30 trials")[2]
-    assert "running" in last
-    assert "trial 1: 0/128 steps" in last
+    assert "1 running" in last
+    # trial, state, worker, latest evaluation, curve
+    assert re.search(r"\b1\s+running\s+1\s+2\s+▁█", last)
 
 
 def test_a_long_table_keeps_the_best_trial_and_the_latest() -> None:
@@ -155,8 +159,9 @@ def test_a_trial_without_shaping_is_shown_as_such() -> None:
     with display.shown(space):
         trial = study.ask()
         space.suggest(trial)
+        display.update(study)
         study.tell(trial, 1.0)
-        display.end_trial(study, study.trials[0])
+        display.update(study)
     assert "shaping off learning_rate=0.001" in text_of(console)
     assert "initial_weight" not in text_of(console)
 

@@ -32,7 +32,7 @@ def read_trials(out: Path = OUT) -> list[dict[str, str]]:
 
 def test_a_search_is_interrupted_resumed_and_reported_again(file: Path, tmp_path: Path) -> None:
     process = start("tune", "experiment.yaml", "--n-trials", "500", cwd=tmp_path)
-    output = interrupt_at(process, "trial 0 (1/500)")
+    output = interrupt_at(process, "trial 0 (")
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert f"Interrupted. What was finished is kept in {OUT}" in output

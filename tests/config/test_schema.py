@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
+
+import pytest
 
 from rllama_sb3.config.models import ExperimentConfig
 from rllama_sb3.config.schema import experiment_schema
@@ -64,6 +67,36 @@ def test_algorithm_names_are_offered_but_not_the_only_ones() -> None:
     ]["name"]
     assert name["examples"] == ["DQN", "PPO"]
     assert "enum" not in name
+
+
+COIN = {
+    "coin": {"type": "object", "properties": {"bias": {"type": "number"}}, "required": []},
+    "die": {"type": "object", "properties": {"sides": {}}, "required": ["sides"]},
+}
+
+
+@pytest.mark.parametrize("key", ["sampler", "pruner"])
+def test_a_sampler_or_pruner_is_a_name_or_a_mapping_with_its_parameters(key: str) -> None:
+    schema = experiment_schema(**{f"{key}s": COIN})  # type: ignore[arg-type]
+    entry = schema["$defs"]["TuningConfig"]["properties"][key]
+    alone, mapping = entry["anyOf"]
+    # One that cannot do without parameters does not stand alone.
+    assert alone == {"enum": ["coin"]}
+    assert mapping["required"] == ["name"]
+    assert mapping["properties"]["name"]["enum"] == ["coin", "die"]
+    coin, die = mapping["allOf"]
+    assert coin["if"] == {"properties": {"name": {"const": "coin"}}, "required": ["name"]}
+    assert coin["then"]["properties"] == {"name": True, "bias": {"type": "number"}}
+    assert coin["then"]["additionalProperties"] is False
+    assert die["then"]["required"] == ["sides"]
+
+
+def test_the_schema_knows_the_forms_of_an_objective() -> None:
+    pattern = experiment_schema()["$defs"]["TuningConfig"]["properties"]["objective"]["pattern"]
+    for objective in ("last", "best", "auc", "mean-1", "mean-30"):
+        assert re.search(pattern, objective)
+    for objective in ("lst", "mean", "mean-0", "mean-k", "last "):
+        assert not re.search(pattern, objective)
 
 
 def test_a_search_space_nests_and_ends_in_suggestions() -> None:

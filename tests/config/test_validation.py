@@ -94,13 +94,16 @@ def test_a_whole_number_is_a_weight() -> None:
             "evaluation.deterministic: must be true or false, but got 'yes'. Write true.",
         ),
         (
-            {"tuning": {"sampler": "gpp"}},
-            "tuning.sampler: must be one of tpe, gp, qmc, random, but got 'gpp'. "
-            "Did you mean 'gp'?",
+            {"tuning": {"pruner": 3}},
+            "tuning.pruner: must be text, or a mapping, but got 3.",
         ),
         (
-            {"tuning": {"pruner": 3}},
-            "tuning.pruner: must be one of median, halving, hyperband, none, but got 3.",
+            {"tuning": {"variance_penalty": -0.5}},
+            "tuning.variance_penalty: must be at least 0.0, but got -0.5.",
+        ),
+        (
+            {"tuning": {"variance_penalty": math.inf}},
+            "tuning.variance_penalty: must be a finite number, but got inf.",
         ),
         (
             {"training": {"total_timestep": 3}},

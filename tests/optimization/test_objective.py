@@ -5,17 +5,21 @@ import math
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import optuna
 import pytest
 import torch
+from optuna.trial import TrialState
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rllama_sb3 import train
+from rllama_sb3 import RelabelingNStepReplayBuffer, train
 from rllama_sb3.config import merge_configs, parse_experiment, read_yaml
 from rllama_sb3.errors import ComponentError, ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer
 from rllama_sb3.optimization.objective import min_prune_step
+from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards import register_component
 from rllama_sb3.seeding import tuning_seed
 
@@ -120,20 +124,59 @@ def test_the_first_trial_is_the_config_as_it_is() -> None:
     assert configs == [parse_experiment(merge_configs(BASE, {"tuning": {"n_trials": 1}})).to_dict()]
 
 
-@pytest.mark.parametrize("objective", ["last", "best", "auc"])
-def test_the_value_is_the_last_the_best_or_the_mean_evaluation(objective: str) -> None:
-    changes = {"tuning": {"n_trials": 1, "objective": objective}}
+@pytest.mark.parametrize("objective", ["last", "best", "auc", "mean-2"])
+def test_the_value_is_what_the_objective_makes_of_the_evaluations(objective: str) -> None:
+    changes = {
+        "tuning": {"n_trials": 1, "objective": objective},
+        "evaluation": {"n_evaluations": 4},
+        "training": {"total_timesteps": 128},
+    }
     _, value, study = build(changes).optimize()
     means = [mean for _, mean in study.best_trial.user_attrs["evaluations"][0]]
-    expected = {"last": means[-1], "best": max(means), "auc": sum(means) / len(means)}
+    assert len(set(means)) > 1
+    expected = {
+        "last": means[-1],
+        "best": max(means),
+        "auc": sum(means) / 4,
+        "mean-2": (means[2] + means[3]) / 2,
+    }
     assert value == pytest.approx(expected[objective])
 
 
-def test_steps_of_reports_are_unique_over_the_seeds_of_a_trial() -> None:
-    changes = {"tuning": {"n_trials": 1, "seeds_per_trial": 2}}
-    trial = build(changes).optimize()[2].trials[0]
+@pytest.mark.parametrize("objective", ["last", "best", "auc"])
+@pytest.mark.parametrize("penalty", [0.0, 0.5])
+def test_what_is_reported_is_what_the_trial_would_be_worth_if_it_ended_there(
+    objective: str, penalty: float
+) -> None:
+    tuning = {"n_trials": 1, "seeds_per_trial": 2, "variance_penalty": penalty}
+    trial = build({"tuning": {**tuning, "objective": objective}}).optimize()[2].trials[0]
+    first, second = ([mean for _, mean in curve] for curve in trial.user_attrs["evaluations"])
+    assert first != second
+    ends = [(first[:1],), (first,), (first, second[:1]), (first, second)]
     assert sorted(trial.intermediate_values) == [1, 2, 3, 4]
-    assert trial.intermediate_values[4] == pytest.approx(trial.value)
+    for step, curves in enumerate(ends, 1):
+        values = [value_of_seed(curve, objective) for curve in curves]
+        expected = value_of_trial(values, penalty)
+        assert trial.intermediate_values[step] == pytest.approx(expected)
+    assert trial.intermediate_values[4] == trial.value
+
+
+def test_a_penalty_takes_the_spread_of_the_seeds_off_the_value() -> None:
+    tuning = {"n_trials": 1, "seeds_per_trial": 2, "variance_penalty": 0.5}
+    _, value, study = build({"tuning": tuning}).optimize()
+    one, other = study.best_trial.user_attrs["seed_values"]
+    assert one != other
+    # Of two values the sample standard deviation is their distance over the root of 2.
+    assert value == pytest.approx((one + other) / 2 - 0.5 * abs(one - other) / math.sqrt(2))
+
+
+def test_all_trials_train_from_the_same_seeds() -> None:
+    trials = build({"tuning": {"n_trials": 4, "seeds_per_trial": 2}}).optimize()[2].trials
+    assert [trial.user_attrs["seeds"] for trial in trials] == [
+        [tuning_seed(0, i) for i in (0, 1)]
+    ] * 4
+    # The second one is the first without shaping.
+    assert len({trial.params[LEARNING_RATE] for trial in trials}) == 3
 
 
 class StopAt(optuna.pruners.BasePruner):
@@ -179,6 +222,62 @@ def test_a_diverged_trial_is_worse_than_anything_seen() -> None:
     assert study.best_trial.number == 0
 
 
+def test_a_diverged_trial_is_worse_than_any_spread_of_seeds() -> None:
+    tuning = {"seeds_per_trial": 2, "variance_penalty": 3.0}
+    study = build({"tuning": tuning}, training_callbacks=[Break(at_training=2)]).optimize()[2]
+    good, diverged = study.trials
+    means = [mean for curve in good.user_attrs["evaluations"] for _, mean in curve]
+    assert diverged.value == pytest.approx(min(means) - 4.0 * (max(means) - min(means)))
+    assert diverged.value < value_of_trial([min(means), max(means)], 3.0)
+
+
+class Paying(gym.Env[Any, int]):
+    """Pays at random, ``pay`` at most, whatever is done."""
+
+    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, pay: float = 1.0) -> None:
+        self.pay = pay
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros(1, np.float32), self.pay * float(self.np_random.random()), True, False, {}
+
+
+def test_wilcoxon_stops_a_bad_trial_after_four_seeds_and_no_good_one() -> None:
+    gym.register("Paying-v0", Paying)
+    search_space = {"env": {"kwargs": {"pay": {"suggest": "categorical", "choices": [1, 2, 0.5]}}}}
+    config = {
+        "env": {"id": "Paying-v0", "kwargs": {"pay": 1}},
+        "algorithm": {"name": "A2C", "params": {"n_steps": 4}},
+        "training": {"total_timesteps": 8},
+        "evaluation": {"n_episodes": 1, "n_evaluations": 2},
+        "tuning": {
+            "n_trials": 3,
+            "seeds_per_trial": 6,
+            "sampler": "grid",
+            "pruner": "wilcoxon",
+            "search_space": search_space,
+        },
+    }
+    trials = BayesianRewardOptimizer(config).optimize()[2].trials
+    by_pay = {trial.params["env.kwargs.pay"]: trial for trial in trials}
+    bad = by_pay[0.5]
+    assert bad.state == TrialState.PRUNED
+    assert bad.user_attrs["failure"] == "pruned after seed 3"
+    assert bad.user_attrs["n_steps"] == 4 * 8
+    for good in (by_pay[1], by_pay[2]):
+        assert good.state == TrialState.COMPLETE
+        # One report for each seed, which nothing within a seed disturbs.
+        values = dict(enumerate(good.user_attrs["seed_values"]))
+        assert good.intermediate_values == pytest.approx(values)
+        assert sorted(values) == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_trial_that_diverges_before_anything_was_seen_fails() -> None:
     optimizer = build({"tuning": {"n_trials": 1}}, training_callbacks=[Break(at_training=0)])
     with pytest.raises(RllamaError, match=r"1 fail\).*seed 0 diverged"):
@@ -196,6 +295,49 @@ def test_a_component_that_fails_stops_the_search() -> None:
         optimizer.optimize()
     assert optimizer.study is not None
     assert optimizer.study.trials[0].user_attrs["failure"].startswith("ComponentError: ")
+
+
+class Discounts(BaseCallback):
+    """Notes who discounts by what in each training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[set[float]] = []
+        self.n_shaped = 0
+
+    def _on_training_start(self) -> None:
+        model: Any = self.model
+        normalize = model.get_vec_normalize_env()
+        gammas = {model.gamma, normalize.gamma, model.replay_buffer.gamma}
+        if type(model.replay_buffer) is RelabelingNStepReplayBuffer:
+            self.n_shaped += 1
+            gammas |= {shaper.gamma for shaper in self.training_env.get_attr("shaper")}
+        self.seen.append(gammas)
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def test_all_discount_by_the_gamma_that_a_trial_suggests() -> None:
+    fading = BASE["reward_shaping"]["time"]["weight_schedule"]
+    upright = {"class": "PotentialShaping", "params": {"potential": "-abs(obs[2])"}}
+    params = {"gamma": 0.99, "n_steps": 3, "buffer_size": 50, "learning_starts": 10}
+    gamma = {"suggest": "float", "low": 0.5, "high": 0.99}
+    config = BASE | {
+        "env": {"id": "CartPole-v1", "n_envs": 2, "normalize": {"reward": True}},
+        "reward_shaping": {
+            "env": {"class": "EnvReward"},
+            "upright": {**upright, "weight_schedule": fading},
+        },
+        "algorithm": {"name": "DQN", "params": params},
+        "tuning": {"n_trials": 4, "search_space": {"algorithm": {"params": {"gamma": gamma}}}},
+    }
+    discounts = Discounts()
+    study = BayesianRewardOptimizer(config, training_callbacks=[discounts]).optimize()[2]
+    suggested = [trial.params["algorithm.params.gamma"] for trial in study.trials]
+    assert len(set(suggested)) == 3
+    assert discounts.seen == [{value} for value in suggested]
+    assert discounts.n_shaped == 3  # all but the second trial
 
 
 def test_evaluations_are_told_as_they_come() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from optuna.trial import TrialState
 
 from rllama_sb3.errors import ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer
+from rllama_sb3.optimization.owner import OWNER, this_machine
 
 BASE: dict[str, Any] = {"agent": {"rate": 0.5, "gamma": 0.99, "name": "q"}, "episodes": 10}
 SPACE: dict[str, Any] = {
@@ -134,6 +137,9 @@ def test_callbacks_see_each_trial_start_and_end() -> None:
         ({"search_space": {"agnet": {}}}, r"search_space\.agnet: .* Did you mean 'agent'\?"),
         ({"sampler": "tpee"}, r"tuning\.sampler: must be one of"),
         ({"pruner": "medain"}, r"tuning\.pruner: must be one of"),
+        ({"sampler": {}}, r"tuning\.sampler\.name: missing key"),
+        ({"pruner": {"name": "median", "startup": 1}}, r"tuning\.pruner\.startup: is not a param"),
+        ({"sampler": "grid"}, r"search_space\.agent\.rate: must have a step, as the sampler grid"),
     ],
 )
 def test_wrong_arguments_are_told_before_anything_starts(
@@ -266,10 +272,20 @@ def test_an_interrupted_trial_is_run_again_and_not_counted(tmp_path: Path, numbe
     assert again.params["rate"] == study.trials[number].params["rate"]
 
 
+def leave_running(storage: str) -> float:
+    """Leaves a trial as a process does that was killed in the middle of it; returns its rate."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    trial = optuna.load_study(study_name="rllama_sb3", storage=storage).ask()
+    owner = {"machine": this_machine(), "pid": gone.pid, "since": None, "worker": 0}
+    trial.set_user_attr(OWNER, owner)
+    return trial.suggest_float("rate", 0.0, 1.0)
+
+
 def test_a_trial_left_running_by_a_kill_is_closed_and_run_again(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
-    killed = build(storage=storage, n_trials=2).optimize()[2].ask()
-    rate = killed.suggest_float("rate", 0.0, 1.0)
+    build(storage=storage, n_trials=2).optimize()
+    rate = leave_running(storage)
     study = build(storage=storage).optimize()[2]
     assert states(study) == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert study.trials[2].user_attrs["failure"] == "the process ended while it ran"
@@ -279,8 +295,7 @@ def test_a_trial_left_running_by_a_kill_is_closed_and_run_again(tmp_path: Path) 
 def test_a_trial_that_ends_the_process_each_time_is_given_up(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     study = build(storage=storage, n_trials=1).optimize()[2]
-    trial = study.ask()
-    rate = trial.suggest_float("rate", 0.0, 1.0)
+    rate = leave_running(storage)
     for _ in range(5):
 
         def objective(trial: optuna.Trial) -> float:

@@ -480,3 +480,10 @@ def test_a_scalar_expression_is_computed_in_microseconds() -> None:
     compiled = compile_expression("sin(3 * obs[0])", POTENTIAL_NAMES)
     seconds = min(timeit.repeat(lambda: compiled(OBS, {}), number=2_000, repeat=5)) / 2_000
     assert seconds < 5e-6  # about 0.4 µs on an idle machine
+
+
+@pytest.mark.parametrize("source", ["clip(5, obs[0], 9)", "clip(5, 0, obs[0])"])
+def test_a_bound_that_is_nan_clips_nothing_and_is_refused(source: str) -> None:
+    for odd in (source, f"sum({source.replace('5', 'obs')})"):
+        with pytest.raises(ComponentError, match="needs low <= high"):
+            value(odd, np.array([math.nan]))

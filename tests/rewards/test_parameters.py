@@ -107,6 +107,22 @@ def test_a_wrong_value_is_a_sentence_with_rule_and_value(
     assert problems_of(component, {"scale": 1.0, key: value}) == [message]
 
 
+def test_what_no_file_can_express_is_to_be_given_in_python() -> None:
+    class Net:
+        pass
+
+    def build(transition: Any, net: Any, cls: Any = None) -> float:
+        return 0.0
+
+    build.__annotations__ |= {"net": Net, "cls": type[Net]}
+    remedy = "No file can express it: leave it out, or give it in Python."
+    assert problems_of(build, {"net": "small", "cls": "Net"}) == [
+        f"params.net: must be a Python object, but got 'small'. {remedy}",
+        f"params.cls: must be a Python object, but got 'Net'. {remedy}",
+    ]
+    assert problems_of(build, {"net": Net(), "cls": Net}) == []
+
+
 def test_an_unknown_key_is_answered_with_the_nearest_one() -> None:
     assert problems_of(component, {"scale": 1, "n_stepz": 2}) == [
         "params.n_stepz: is not a parameter of component. Did you mean 'n_steps'?"

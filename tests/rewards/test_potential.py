@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fork import GAMMA, LEFT, POTENTIALS, RIGHT, S0, Fork
+from fork import GAMMA, LEFT, POTENTIALS, RIGHT, Fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Scripted, Step
@@ -81,38 +81,6 @@ class TruncationZeroed(PotentialShaping):
     def compute(self, transition: Transition) -> float:
         over = transition.terminated or transition.truncated
         return 0.0 if over else self.potential(transition.next_obs, transition.info)
-
-
-def test_shaping_leaves_the_returns_of_the_fork_as_they_are() -> None:
-    assert returns(shaper()) == pytest.approx((1.0, 0.945))
-
-
-def test_a_potential_at_the_start_lowers_every_return_by_itself() -> None:
-    potentials = {**POTENTIALS, S0: 2.0}
-    assert returns(shaper(potentials)) == pytest.approx((1.0 - 2.0, 0.945 - 2.0))
-
-
-@pytest.mark.parametrize(("gamma", "wrong"), [(1.0, 1.945), (0.99, 1.845)])
-def test_the_fork_tells_another_gamma_than_the_learners(gamma: float, wrong: float) -> None:
-    assert returns(shaper(gamma=gamma)) == pytest.approx((1.0, wrong))
-
-
-def test_the_fork_tells_a_terminal_potential_that_is_kept() -> None:
-    # Left ends in a state whose potential is 0 anyway, so that only right gives it away.
-    assert returns(shaper(component=TerminalPotentialKept)) == pytest.approx(
-        (1.0 + GAMMA * 0.0, 0.945 + GAMMA**2 * 5.0)
-    )
-
-
-def test_a_weight_inside_the_difference_keeps_the_returns_while_it_changes() -> None:
-    assert returns(shaper(schedule=ONCE)) == pytest.approx((1.0, 0.945))
-
-
-def test_the_fork_tells_a_weight_outside_the_difference() -> None:
-    # w(0)·(γΦ(s1) − Φ(s0)) + γ·w(1)·(0 − Φ(s1)), with w = 1, then 0.
-    outside = 0.0 + 1.0 * (GAMMA * 10.0 - 0.0) + GAMMA * (1.05 + 0.0 * (0.0 - 10.0))
-    assert outside == pytest.approx(9.945)
-    assert returns(shaper(schedule=ONCE))[1] != pytest.approx(outside)
 
 
 def test_a_second_episode_owes_nothing_to_the_first() -> None:
@@ -222,96 +190,6 @@ def test_the_discounted_sum_depends_on_the_ends_of_an_episode_alone(
     end = 0.0 if terminated else weight(start + n_envs * len(steps)) * states[-1]
     expected = gamma ** len(steps) * end - weight(start) * states[0]
     assert total == pytest.approx(expected, abs=1e-9)
-
-
-def gae_inputs(
-    component: type[PotentialShaping] = PotentialShaping, gamma_of_shaping: float = 0.97
-) -> dict[str, np.ndarray]:
-    """Twelve steps with a termination and a truncation inside, shaped under a moving weight."""
-    rng = np.random.default_rng(3)
-    ends = {4: "terminated", 8: "truncated"}
-    script: list[tuple[float, list[Step]]] = [(float(rng.normal()), [])]
-    for t in range(12):
-        flags = {ends[t]: True} if t in ends else {}
-        script[-1][1].append(Step(float(rng.normal()), float(rng.normal()), **flags))
-        if t in ends:
-            script.append((float(rng.normal()), []))
-    composer = RewardComposer({"env": EnvReward(), "advice": component("2 * obs[0] + 1")})
-    weight = {"initial_weight": 3.0, "schedule_type": "linear", "final_weight": 0.5, "end_step": 9}
-    config = {"env": {}, "advice": {"weight_schedule": weight}}
-    env = RewardShapingWrapper(
-        Scripted(script), RewardShaper(composer, config, gamma=gamma_of_shaping)
-    )
-    schedule = env.shaper.schedules["advice"]
-    obs, _ = env.reset()
-    rows, start = [], True
-    for t in range(12):
-        next_obs, shaped, terminated, truncated, _ = env.step(0)
-        rows.append(
-            {
-                "start": start,
-                "state": float(obs[0]),
-                "arrival": float(next_obs[0]),
-                "bias": schedule(t) * (2 * float(obs[0]) + 1),
-                "arrival_bias": schedule(t + 1) * (2 * float(next_obs[0]) + 1),
-                "truncated": truncated,
-                "shaped": float(shaped),
-            }
-        )
-        obs, start = (env.reset()[0], True) if terminated or truncated else (next_obs, False)
-    raw = [step.reward for _, steps in script for step in steps]
-    columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    return {**columns, "raw": np.array(raw), "last": np.array([obs[0], schedule(12)])}
-
-
-def advantages(data: dict[str, np.ndarray], shaped: bool) -> tuple[np.ndarray, np.ndarray]:
-    """GAE of Stable-Baselines3, with critic v on shaped rewards or v + w·Φ on raw ones."""
-    import torch
-    from gymnasium.spaces import Box, Discrete
-    from stable_baselines3.common.buffers import RolloutBuffer
-
-    gamma = 0.97
-    critic = np.sin
-    bias = 0.0 if shaped else data["bias"]
-    values = critic(data["state"]) + bias
-    arrival_bias = 0.0 if shaped else data["arrival_bias"]
-    rewards = data["shaped"] if shaped else data["raw"]
-    # What on-policy algorithms do at a time limit: add γ·V(s_T) to the last reward.
-    rewards = rewards + data["truncated"] * gamma * (critic(data["arrival"]) + arrival_bias)
-    buffer = RolloutBuffer(
-        12, Box(-9, 9, (1,)), Discrete(2), "cpu", gae_lambda=0.9, gamma=gamma, n_envs=1
-    )
-    for t in range(12):
-        buffer.add(
-            data["state"][t : t + 1, None],
-            np.zeros((1, 1)),
-            rewards[t : t + 1],
-            data["start"][t : t + 1],
-            torch.tensor([values[t]]),
-            torch.zeros(1),
-        )
-    state, weight = data["last"]
-    last = critic(state) + (0.0 if shaped else weight * (2 * state + 1))
-    buffer.compute_returns_and_advantage(torch.tensor([last]), np.array([False]))
-    return buffer.advantages[:, 0].copy(), buffer.returns[:, 0].copy()
-
-
-def test_shaped_rewards_give_the_advantages_of_raw_ones_under_a_shifted_critic() -> None:
-    data = gae_inputs()
-    (shaped, shaped_returns), (raw, raw_returns) = advantages(data, True), advantages(data, False)
-    assert np.abs(shaped - raw).max() <= 1e-5
-    assert np.abs(shaped_returns - raw_returns + data["bias"]).max() <= 1e-5
-
-
-@pytest.mark.parametrize(
-    ("component", "gamma"),
-    [(PotentialShaping, 1.0), (TerminalPotentialKept, 0.97), (TruncationZeroed, 0.97)],
-)
-def test_advantages_tell_the_mistakes_apart(
-    component: type[PotentialShaping], gamma: float
-) -> None:
-    data = gae_inputs(component, gamma)
-    assert np.abs(advantages(data, True)[0] - advantages(data, False)[0]).max() > 0.1
 
 
 def test_shaped_q_learning_is_q_learning_that_starts_at_the_potential() -> None:

@@ -1,0 +1,58 @@
+"""One worker process of a search: ``python -m rllama_sb3.optimization.worker``.
+
+What it is to do comes through its standard input, so that no command line shows a password. It runs
+trials of the study until that has its total, or until the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+from typing import IO, Final
+
+import torch
+
+from rllama_sb3.optimization.optimizer import BayesianRewardOptimizer
+from rllama_sb3.optimization.worker_task import WorkerTask, receive_task
+from rllama_sb3.rewards.component import register_component
+from rllama_sb3.rewards.potential_functions import register_potential
+from rllama_sb3.rewards.weight_schedule import register_schedule
+
+_REGISTER: Final = {
+    "component": register_component,
+    "schedule": register_schedule,
+    "potential": register_potential,
+}
+
+
+def main() -> None:
+    """Does what standard input says."""
+    # Ctrl-C in a terminal reaches every process; the one in charge ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stream = sys.stdin.buffer
+    task, worker = receive_task(stream)
+    threading.Thread(target=_end_with, args=(stream,), daemon=True).start()
+    torch.set_num_threads(1)
+    _prepare(task)
+    BayesianRewardOptimizer(**task.optimizer).work(worker)
+
+
+def _prepare(task: WorkerTask) -> None:
+    """Makes known what the config names."""
+    for module in task.imports:
+        importlib.import_module(module)
+    for kind, factories in task.registered.items():
+        for name, factory in factories.items():
+            _REGISTER[kind](name=name)(factory)
+
+
+def _end_with(stream: IO[bytes]) -> None:
+    stream.read(1)  # nothing comes but the end, when whoever holds the other side is gone
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What a worker process of a search is told, and how it is told."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any, Final
+
+import cloudpickle
+
+_LENGTH_BYTES: Final = 8
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """What a worker is to do.
+
+    Attributes:
+        optimizer: The arguments of the :class:`BayesianRewardOptimizer` that it works for.
+        imports: Modules that it imports first, which register components and environments.
+        registered: What the program's main module registered, which a worker cannot import: by
+            kind, and by name.
+    """
+
+    optimizer: Mapping[str, Any]
+    imports: Sequence[str] = ()
+    registered: Mapping[str, Mapping[str, Callable[..., Any]]] = field(default_factory=dict)
+
+
+def send_task(stream: IO[bytes], task: WorkerTask, worker: int) -> None:
+    """Sends a worker its task; the stream stays open as long as the worker is to live."""
+    # By value, so that lambdas and what a script defines are understood in another process; the
+    # path comes first, since unpickling the rest imports from it.
+    body = cloudpickle.dumps((task, worker))
+    message = pickle.dumps((sys.path, body))
+    stream.write(len(message).to_bytes(_LENGTH_BYTES, "big") + message)
+    stream.flush()
+
+
+def receive_task(stream: IO[bytes]) -> tuple[WorkerTask, int]:
+    """Returns the task that was sent, and the number of the worker it was sent to."""
+    length = int.from_bytes(stream.read(_LENGTH_BYTES), "big")
+    sys.path, body = pickle.loads(stream.read(length))
+    task, worker = cloudpickle.loads(body)
+    return task, worker
