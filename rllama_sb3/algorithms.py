@@ -12,7 +12,7 @@ import gymnasium as gym
 import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import get_obs_shape
@@ -186,20 +186,12 @@ def check_algorithm_sees_reward(
         rule = "must weight stored rewards anew when a weight_schedule moves"
         remedy = "Leave it out, or use a RelabelingReplayBuffer."
         return [Problem(path, rule, buffer.__name__, remedy)]
-    if issubclass(buffer, NStepReplayBuffer):
-        return _check_n_step_gamma(algorithm)
+    gamma, own = replay_discount_factor(algorithm), discount_factor(algorithm)
+    if gamma not in (None, own):
+        rule = f"must be the algorithm's own, {own!r}"
+        remedy = "Leave the class out, and set n_steps instead: its buffer gets the same gamma."
+        return [Problem((*_PARAMS, "replay_buffer_kwargs", "gamma"), rule, gamma, remedy)]
     return []
-
-
-def _check_n_step_gamma(algorithm: AlgorithmConfig) -> list[Problem]:
-    kwargs = algorithm.params.get("replay_buffer_kwargs") or {}
-    default = inspect.signature(NStepReplayBuffer).parameters["gamma"].default
-    gamma, own = kwargs.get("gamma", default), discount_factor(algorithm)
-    if gamma == own:
-        return []
-    rule = f"must be the algorithm's own, {own!r}"
-    remedy = "Leave the class out, and set n_steps instead: its buffer gets the same gamma."
-    return [Problem((*_PARAMS, "replay_buffer_kwargs", "gamma"), rule, gamma, remedy)]
 
 
 def discount_factor(algorithm: AlgorithmConfig) -> float | None:

@@ -60,7 +60,7 @@ class WeightedRewards:
         """Makes room for the values of these components; forgets what was stored and set."""
         self.names = tuple(names)
         self.raw = np.zeros((*self.shape, len(self.names)), dtype=np.float32)
-        self._weights: NDArray[np.float32] | None = None
+        self._weights: list[float] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -72,11 +72,11 @@ class WeightedRewards:
         """The present weights, by name of the component."""
         if self._weights is None:
             return {}
-        return dict(zip(self.names, self._weights.tolist(), strict=True))
+        return dict(zip(self.names, self._weights, strict=True))
 
     @weights.setter
     def weights(self, weights: Mapping[str, float]) -> None:
-        self._weights = np.array(self._in_order(weights), dtype=np.float32)
+        self._weights = self._in_order(weights)
         self.may_lag = False
 
     def record(self, position: int, infos: Sequence[Mapping[str, Any]]) -> None:
@@ -92,16 +92,16 @@ class WeightedRewards:
                 "have moved since. Pass RewardShapingCallback() to every learn()"
             )
         try:
-            values = [info["reward_components"] for info in infos]
+            if not self.names:
+                self.reserve(infos[0]["reward_components"])
+            rows = [self._in_order(info["reward_components"]) for info in infos]
         except KeyError as error:
             raise RllamaError(
                 "a relabeling replay buffer needs the raw value of every component, but infos "
                 f"lack {error}. Shape the environments, and pass RewardShapingCallback() to "
                 "learn(), or record_components=True to the wrapper"
             ) from error
-        if not self.names:
-            self.reserve(values[0])
-        self.raw[position] = [self._in_order(row) for row in values]
+        self.raw[position] = rows
 
     def __getitem__(self, key: Any) -> NDArray[np.float32]:
         if self._weights is None:
@@ -109,13 +109,18 @@ class WeightedRewards:
                 "a relabeling replay buffer needs to know the present weights. "
                 "Pass RewardShapingCallback() to learn()"
             )
-        weighted: NDArray[np.float32] = self.raw[key] @ self._weights
+        # As a list until here: they are set at every step, and needed at some of them. For as few
+        # numbers as these, dot() takes half the time of the operator @.
+        weights = np.array(self._weights, dtype=np.float32)
+        weighted: NDArray[np.float32] = self.raw[key].dot(weights)
         return weighted
 
     def __setitem__(self, key: Any, paid: Any) -> None:
         """Drops what was paid: it is the weighted sum of the raw values that are kept instead."""
 
     def _in_order(self, values: Mapping[str, float]) -> list[float]:
+        if tuple(values) == self.names:
+            return list(values.values())
         if values.keys() != set(self.names):
             raise RllamaError(
                 f"the replay buffer holds values of {', '.join(self.names)}, but the reward now "
@@ -150,7 +155,7 @@ class RelabelingBuffer(ReplayBuffer):
         Raises:
             RllamaError: They belong to other components than the stored transitions.
         """
-        if not self.size() and weights.keys() != set(self.rewards.names):
+        if tuple(weights) != self.rewards.names and not self.size():
             self.rewards.reserve(weights)
         self.rewards.weights = weights
 

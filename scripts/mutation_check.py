@@ -182,14 +182,14 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "stale rewards are sampled: the buffer is left as it is",
         "callbacks/reward_shaping.py",
-        "if buffer is not None and not self._description.is_constant:",
+        "if buffer is not None and self._weights_move:",
         "if False:",
         _BUFFERS,
     ),
     Break(
         "stale rewards are sampled: the buffer keeps the first weights",
         "callbacks/reward_shaping.py",
-        """        if not self._description.is_constant:
+        """        if self._weights_move:
             self._set_weights_of_buffer()
         return True
 """,

@@ -344,6 +344,7 @@ def test_an_empty_buffer_is_replaced_by_one_that_takes_over_its_arrays(kind: Kin
     assert replaced.actions is theirs.actions
     kind.fill(replaced, history_of(3), PAID)
     replaced.set_weights(PAID)
+    assert replaced.rewards.nbytes == 4 * len(NAMES) * 5 * 2
     assert sample(replaced).rewards.abs().min() > 0
     assert relabeling(replaced) is replaced
 

@@ -12,10 +12,10 @@ from rllama_sb3.buffers import RelabelingBuffer, relabeling
 from rllama_sb3.callbacks.hacking_watch import HackingWatch
 from rllama_sb3.callbacks.learner import check_continuation, check_discounting, describe_learner
 from rllama_sb3.envs.shaped_envs import begin_training
-from rllama_sb3.rewards.weights import RewardDescription
 
 if TYPE_CHECKING:
     from rllama_sb3.rewards.schedules import WeightSchedule
+    from rllama_sb3.rewards.weights import RewardDescription
 
 # Stable-Baselines3 cuts the keys of its printed table at 36 characters, and raises when two keys
 # are the same after that, as raw, weight and weighted of a long name are.
@@ -68,28 +68,30 @@ class RewardShapingCallback(BaseCallback):
         self._hacking_watch = None if hacking_window is None else HackingWatch(hacking_window)
         self._watched: tuple[Any, ...] = ()
         self._has_warned = False
-        self._description = RewardDescription({}, frozenset())
-        self._weight_logs: list[tuple[str, WeightSchedule, bool, tuple[str, ...] | None]] = []
+        self._weights: dict[str, float] = {}
+        self._weights_move = False
+        self._weight_logs: list[tuple[str, str, WeightSchedule, tuple[str, ...] | None]] = []
 
     def _on_training_start(self) -> None:
         learner = describe_learner(self.model)
-        self._description = begin_training(self.training_env, self.num_timesteps, learner)
-        check_discounting(self.model, self._description)
-        check_continuation(self.model, self._description)
+        reward = begin_training(self.training_env, self.num_timesteps, learner)
+        check_discounting(self.model, reward)
+        check_continuation(self.model, reward)
+        self._weights = reward.weights_at(self.num_timesteps)
+        self._weights_move = not reward.is_constant
+        # The component, under which key its weight is logged, and from which outputs it is hidden.
+        self._weight_logs = [
+            (name, f"reward/{name}/weight", schedule, _hidden_from(name))
+            for name, schedule in reward.schedules.items()
+        ]
         buffer = getattr(self.model, "replay_buffer", None)
-        if buffer is not None and not self._description.is_constant:
+        if buffer is not None and self._weights_move:
             cast(OffPolicyAlgorithm, self.model).replay_buffer = relabeling(buffer)
         self._set_weights_of_buffer()
-        # Key, schedule, whether its weight never changes, and from which outputs it is hidden.
-        self._weight_logs = [
-            (f"reward/{name}/weight", schedule, schedule.is_constant, _hidden_from(name))
-            for name, schedule in self._description.schedules.items()
-        ]
-        self._begin_watch()
+        self._begin_watch(reward)
 
-    def _begin_watch(self) -> None:
-        told = self._description
-        can_be_gamed = [name for name in told.schedules if name not in told.policy_invariant]
+    def _begin_watch(self, reward: RewardDescription) -> None:
+        can_be_gamed = [name for name in reward.schedules if name not in reward.policy_invariant]
         watched = (self.model, can_be_gamed, self.training_env.num_envs)
         goes_on = self.num_timesteps > 0 and watched == self._watched
         if self._hacking_watch is not None and not goes_on:
@@ -103,22 +105,25 @@ class RewardShapingCallback(BaseCallback):
                 self._log_episode(info["reward_shaping"])
                 self._watch_episode(info["reward_shaping"], index)
         # Anyone may dump the logger after this step, and then the weight has to be that of now.
-        for key, schedule, settled, hidden in self._weight_logs:
-            if not (settled and key in self.logger.name_to_value):
-                self.logger.record(key, schedule(self.num_timesteps), hidden)
-        if not self._description.is_constant:
+        for name, key, schedule, hidden in self._weight_logs:
+            if not schedule.is_constant:
+                self._weights[name] = schedule(self.num_timesteps)
+            elif key in self.logger.name_to_value:
+                continue
+            self.logger.record(key, self._weights[name], hidden)
+        if self._weights_move:
             self._set_weights_of_buffer()
         return True
 
     def _on_training_end(self) -> None:
         buffer = getattr(self.model, "replay_buffer", None)
-        if isinstance(buffer, RelabelingBuffer) and not self._description.is_constant:
+        if isinstance(buffer, RelabelingBuffer) and self._weights_move:
             buffer.await_weights()
 
     def _set_weights_of_buffer(self) -> None:
         buffer = getattr(self.model, "replay_buffer", None)
         if isinstance(buffer, RelabelingBuffer):
-            buffer.set_weights(self._description.weights_at(self.num_timesteps))
+            buffer.set_weights(self._weights)
 
     def _log_episode(self, episode: dict[str, Any]) -> None:
         self.logger.record_mean("reward/env_return", episode["env_return"])
@@ -131,7 +136,7 @@ class RewardShapingCallback(BaseCallback):
     def _watch_episode(self, episode: dict[str, Any], env_index: int) -> None:
         if self._hacking_watch is None or not self._hacking_watch.add(episode, env_index):
             return
-        hacking = self._hacking_watch.look(self._description.weights_at(self.num_timesteps))
+        hacking = self._hacking_watch.look(self._weights)
         self.logger.record_mean("reward/hacking", float(hacking is not None))
         if hacking is not None and not self._has_warned:
             self._has_warned = True

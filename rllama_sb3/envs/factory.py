@@ -29,7 +29,7 @@ from rllama_sb3.errors import ConfigError, Path, Problem, did_you_mean
 from rllama_sb3.rewards.build import build_shaper
 from rllama_sb3.rewards.component import get_component_factory
 from rllama_sb3.rewards.potential import PotentialShaping
-from rllama_sb3.rewards.vectorized import VectorizedComponent
+from rllama_sb3.rewards.vectorized import is_vectorized
 
 Env = gym.Env[Any, Any]
 WrapperClass = type[gym.Wrapper[Any, Any, Any, Any]]
@@ -154,8 +154,7 @@ def choose_shaping(env: EnvConfig, reward_shaping: Mapping[str, Any]) -> Literal
         return env.shaping
     classes = [get_component_factory(entry["class"]) for entry in reward_shaping.values()]
     together = all(
-        cls is PotentialShaping or (isinstance(cls, type) and issubclass(cls, VectorizedComponent))
-        for cls in classes
+        cls is PotentialShaping or (isinstance(cls, type) and is_vectorized(cls)) for cls in classes
     )
     many = env.vec_env == "dummy" and env.n_envs >= _MANY_ENVS
     return "vec" if classes and many and together else "wrapper"

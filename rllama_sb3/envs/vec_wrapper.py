@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Tuple
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_normalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
@@ -208,7 +208,8 @@ def shaping_wrappers(venv: VecEnv) -> Iterator[VecRewardShaping]:
 
 
 def _kept(obs: Any) -> Any:
-    # Stable-Baselines3's Dict replay buffer reshapes parts of the dict that it is given.
+    # Whoever gets the dict may put other arrays into it, as the Dict replay buffer of
+    # Stable-Baselines3 does.
     return obs.copy() if isinstance(obs, dict) else obs
 
 
@@ -245,7 +246,7 @@ def _with_rows(array: NDArray[Any], rows: Mapping[int, Any]) -> NDArray[Any]:
 
 
 def _check_place(venv: VecEnv) -> None:
-    if isinstance(venv.observation_space, Tuple):
+    if isinstance(venv.observation_space, spaces.Tuple):
         rule = "must observe one array or a dict of them, as the algorithms do"
         raise ConfigError(Problem(("venv",), rule, venv.observation_space))
     if venv.has_attr("begin_training") or any(w.shaper is not None for w in shaping_wrappers(venv)):

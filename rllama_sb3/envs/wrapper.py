@@ -8,7 +8,7 @@ from typing import Any, Final, SupportsFloat, TypeVar
 import cloudpickle
 import gymnasium as gym
 
-from rllama_sb3.envs.episode import summarize_episode
+from rllama_sb3.envs.episode import ComponentValues, summarize_episode
 from rllama_sb3.envs.reward_source import RewardSource, own_shaper
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.rewards.transition import Transition
@@ -160,7 +160,8 @@ class RewardShapingWrapper(
         self._raw_rows.append(raw)
         self._weighted_rows.append(weighted)
         if self._record_components:
-            info = {**info, "reward_components": dict(zip(self.shaper.composer, raw, strict=True))}
+            recorded = ComponentValues(zip(self.shaper.names, raw, strict=True))
+            info = {**info, "reward_components": recorded}
         if terminated or truncated:
             info = {**info, "reward_shaping": self._sum_up_episode()}
         elif len(self._raw_rows) == _ROWS_KEPT:

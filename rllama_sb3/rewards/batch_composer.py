@@ -14,7 +14,12 @@ from rllama_sb3.rewards.component import RewardComponent
 from rllama_sb3.rewards.composer import component_error, describe, to_number
 from rllama_sb3.rewards.potential import PotentialShaping
 from rllama_sb3.rewards.transition import Transition, TransitionBatch, row_of
-from rllama_sb3.rewards.vectorized import VectorizedComponent, each_env, environment_error
+from rllama_sb3.rewards.vectorized import (
+    VectorizedComponent,
+    each_env,
+    environment_error,
+    is_vectorized,
+)
 
 
 class OnePerEnv(VectorizedComponent):
@@ -109,8 +114,8 @@ def to_numbers(values: Any, n_envs: int) -> NDArray[Any]:
         rllama_sb3.errors.ComponentError: must give an array with one number for each of 2
         environments, but gave an array of shape (2,) of <U3 (ndarray)
     """
-    # NumPy would also turn text and objects into numbers, and drop imaginary parts.
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.shape == (n_envs,):
+    # NumPy would also turn text and objects into numbers, and drop imaginary parts and masks.
+    if type(values) is np.ndarray and values.dtype.kind in "biuf" and values.shape == (n_envs,):
         return values
     raise ComponentError(
         f"must give an array with one number for each of {n_envs} environments, but gave "
@@ -119,6 +124,6 @@ def to_numbers(values: Any, n_envs: int) -> NDArray[Any]:
 
 
 def _vectorize(component: RewardComponent, n_envs: int) -> VectorizedComponent:
-    if isinstance(component, VectorizedComponent):
+    if isinstance(component, VectorizedComponent) and is_vectorized(type(component)):
         return copy.deepcopy(component)
     return OnePerEnv(component, n_envs)

@@ -69,7 +69,7 @@ class BatchRewardShaper(ScheduledWeights):
 
     Args:
         shaper: Components, schedules, and what is known of the learner. It is left as it is, and
-            no state is shared with it.
+            but for its potentials, which are functions of states, nothing is shared with it.
         n_envs: n.
 
     Example:

@@ -114,8 +114,7 @@ class BatchExpression:
         result: Any = self._function(*map(_environments_last, values))
         if result.__class__ is np.ndarray and result.shape == (n_envs,):
             return result
-        if np.ndim(result) > 1:
-            raise TypeError("an expression must give a single number")
+        # The same number for all; an array for each cannot be broadcast so, and raises.
         return np.broadcast_to(np.asarray(result, np.float64), n_envs)
 
 

@@ -65,8 +65,10 @@ class PotentialShaping(RewardComponent):
         potential: Φ: an expression of ``obs`` and ``info``; the name of a function registered by
             :func:`~rllama_sb3.rewards.potential_functions.register_potential`; for a ``Discrete``
             space a table with one number for each state, or the path of a ``.npy`` file that
-            holds one; in Python also any function of (obs, info). It is evaluated on each state
-            that an episode reaches, terminal states excepted.
+            holds one; in Python also any function of (obs, info), or an object that is called
+            so. Such a one may learn meanwhile; give it in a mapping, for a ``RewardShaper`` is
+            copied with all that it holds. It is evaluated on each state that an episode reaches,
+            terminal states excepted.
         arguments: Of a registered function, those after ``obs`` and ``info``.
 
     Raises:

@@ -19,7 +19,8 @@ class VectorizedComponent(RewardComponent):
 
     Not needed for a component to work in many environments: one that is not vectorised is copied
     for each of them. An instance is used either for one environment or for many, never for both;
-    what it remembers of many, it keeps in arrays with one entry for each of them.
+    what it remembers of many, it keeps in arrays with one entry for each of them. Where it defines
+    :meth:`reset`, it defines :meth:`reset_batch` as well.
 
     Example:
         >>> class Speed(VectorizedComponent):
@@ -50,6 +51,36 @@ class VectorizedComponent(RewardComponent):
         Args:
             batch: What happened in the step.
         """
+
+
+def is_vectorized(cls: type[Any]) -> bool:
+    """Whether components of a class give the values of many environments at once.
+
+    A class derived from one that does, and that says anew what is done for one environment, does
+    not: for many it would inherit something else.
+
+    Example:
+        >>> class Quiet(VectorizedComponent):
+        ...     def compute(self, transition):
+        ...         return 0.0
+        ...
+        ...     def compute_batch(self, batch):
+        ...         return np.zeros(len(batch))
+        >>> class Loud(Quiet):
+        ...     def compute(self, transition):
+        ...         return 1.0
+        >>> is_vectorized(Quiet), is_vectorized(Loud)
+        (True, False)
+    """
+
+    def depth(method: str) -> int:
+        return next(i for i, base in enumerate(cls.__mro__) if method in vars(base))
+
+    return (
+        issubclass(cls, VectorizedComponent)
+        and depth("compute_batch") <= depth("compute")
+        and depth("reset_batch") <= depth("reset")
+    )
 
 
 def each_env(values: Iterable[float]) -> NDArray[np.float64]:

@@ -585,8 +585,11 @@ def test_a_further_shaper_with_another_gamma_is_a_problem() -> None:
 def test_a_replay_buffer_with_another_gamma_is_a_problem() -> None:
     params = {"replay_buffer_class": NStepReplayBuffer, "replay_buffer_kwargs": {"n_steps": 3}}
     where = "algorithm.params.replay_buffer_kwargs.gamma"
-    config = shaped(env=ENV) | with_gamma(0.95, "DQN", **params)
-    assert found(quick(config), "problem", where, "γ of the replay buffer is 0.99")
+    with pytest.raises(ConfigError, match=f"{where}: must be the algorithm's own, 0.95, but got"):
+        quick(shaped(env=ENV) | with_gamma(0.95, "DQN", **params))
+    # Without a potential it is no error of the reward, and wrong all the same.
+    unshaped = {**shaped(env=ENV), "reward_shaping": {}} | with_gamma(0.95, "DQN", **params)
+    assert found(quick(unshaped), "problem", where, "γ of the replay buffer is 0.99")
     params["replay_buffer_kwargs"] = {"n_steps": 3, "gamma": 0.95}
     assert quick(shaped(env=ENV) | with_gamma(0.95, "DQN", **params)).ok
     assert quick(shaped(env=ENV) | with_gamma(0.95, "DQN", n_steps=3)).ok

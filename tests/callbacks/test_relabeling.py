@@ -261,13 +261,16 @@ def test_a_buffer_of_another_reward_is_refused_until_it_is_emptied() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The last trajectory in the replay buffer will be truncated")
-def test_a_trajectory_that_is_cut_to_save_memory_is_refused_with_a_potential() -> None:
-    model = build_dqn(**SAVING)
-    learn(model, ledger(), 10)
+@pytest.mark.parametrize("reward", [MOVING, CONSTANT], ids=["moving", "constant"])
+def test_a_trajectory_that_is_cut_to_save_memory_is_refused_with_a_potential(
+    reward: dict[str, Any],
+) -> None:
+    model = build_dqn(reward, replay_buffer_class=RelabelingReplayBuffer, **SAVING)
+    learn(model, ledger(reward), 10)
     with pytest.raises(RllamaError, match="optimize_memory_usage, learn.*into a terminal one"):
         model.learn(10, callback=RewardShapingCallback())
     model.replay_buffer.reset()  # type: ignore[union-attr]
-    books = ledger()
+    books = ledger(reward)
     learn(model, books, 10)
     learn(model, books, 10, reset=False)
 

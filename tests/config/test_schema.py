@@ -33,6 +33,11 @@ def test_every_key_of_the_sections_is_described() -> None:
                 assert "description" in value or "$ref" in value, (name, key)
 
 
+def test_where_rewards_are_computed_is_a_choice() -> None:
+    shaping = experiment_schema()["$defs"]["EnvConfig"]["properties"]["shaping"]
+    assert (shaping["enum"], shaping["default"]) == (["auto", "wrapper", "vec"], "auto")
+
+
 def test_keys_are_the_ones_of_the_file() -> None:
     component = experiment_schema()["$defs"]["ComponentConfig"]
     assert set(component["properties"]) == {"class", "params", "weight_schedule"}

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.wrappers import TimeLimit
+from stable_baselines3.common.callbacks import ConvertCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
     SubprocVecEnv,
@@ -15,11 +16,17 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 
-from rllama_sb3 import RewardComponent, RewardShapingWrapper
-from rllama_sb3.config import EnvConfig
-from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config
+from rllama_sb3 import (
+    ConfigError,
+    RewardComponent,
+    RewardShapingWrapper,
+    VecRewardShaping,
+    train,
+)
+from rllama_sb3.config import EnvConfig, parse_experiment
+from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config, choose_shaping
 from rllama_sb3.envs.shaped_envs import begin_training
-from rllama_sb3.rewards import Transition, register_component
+from rllama_sb3.rewards import EnvReward, PotentialShaping, Transition, register_component
 from rllama_sb3.rewards.schedules import register_schedule
 from rllama_sb3.rewards.weights import Learner
 
@@ -155,6 +162,122 @@ def test_worker_processes_know_what_only_this_process_registered() -> None:
     venv.close()
     assert rewards.tolist() == [4.0, 4.0]
     assert schedules["here"](10) == 2.0
+
+
+# Where rewards are computed.
+
+POTENTIAL: dict[str, Any] = {
+    "class": "PotentialShaping",
+    "params": {"potential": "-abs(obs[2])"},
+    "weight_schedule": {
+        "initial_weight": 5.0,
+        "schedule_type": "linear",
+        "final_weight": 1.0,
+        "end_step": "50%",
+    },
+}
+
+
+@register_component
+class FactoryScalar(RewardComponent):
+    def compute(self, transition: Transition) -> float:
+        return 0.0
+
+
+@register_component
+def factory_function(transition: Transition) -> float:
+    return 0.0
+
+
+@register_component
+class FactoryOwnWay(EnvReward):
+    def compute(self, transition: Transition) -> float:
+        return 2.0 * transition.env_reward
+
+
+@register_component
+class FactoryPotential(PotentialShaping):
+    def reset(self, obs: Any, info: Any) -> None:
+        """Does something of its own, for one environment."""
+
+
+@pytest.mark.parametrize(
+    ("env", "others", "chosen"),
+    [
+        ({"n_envs": 7}, [], "wrapper"),
+        ({"n_envs": 8}, [], "vec"),
+        ({"n_envs": 64}, ["ActionRatePenalty", "CountBonus"], "vec"),
+        ({"n_envs": 8, "vec_env": "subproc"}, [], "wrapper"),
+        ({"n_envs": 8}, ["FactoryScalar"], "wrapper"),
+        ({"n_envs": 8}, ["factory_function"], "wrapper"),
+        ({"n_envs": 8}, ["FactoryPotential"], "wrapper"),
+        ({"n_envs": 8}, ["FactoryOwnWay"], "wrapper"),
+        ({"n_envs": 8, "shaping": "wrapper"}, [], "wrapper"),
+        ({"n_envs": 1, "shaping": "vec"}, [], "vec"),
+        ({"n_envs": 1, "shaping": "vec", "vec_env": "subproc"}, ["factory_function"], "vec"),
+    ],
+)
+def test_many_environments_in_one_process_are_shaped_together_where_that_can_be_done(
+    env: dict[str, Any], others: list[str], chosen: str
+) -> None:
+    reward = {**REWARD, "up": POTENTIAL, **{name: {"class": name} for name in others}}
+    assert choose_shaping(EnvConfig(id="CartPole-v1", **env), reward) == chosen
+
+
+def test_where_there_is_no_reward_there_is_nothing_to_choose() -> None:
+    assert choose_shaping(EnvConfig(id="CartPole-v1", n_envs=64), {}) == "wrapper"
+    with pytest.raises(ConfigError, match="env.shaping: must be one of auto, wrapper, vec, but"):
+        parse_experiment(_experiment(shaping="vectorised"))
+    for shaping in ("auto", "wrapper", "vec"):
+        assert parse_experiment(_experiment(shaping=shaping)).env.shaping == shaping
+
+
+def _experiment(**env: Any) -> dict[str, Any]:
+    return {
+        "env": {"id": "CartPole-v1", "n_envs": 4, **env},
+        "reward_shaping": {**REWARD, "up": POTENTIAL},
+        # One rollout: the learner has learned nothing when it is paid.
+        "algorithm": {"name": "PPO", "params": {"n_steps": 32, "batch_size": 64, "n_epochs": 1}},
+        "training": {"total_timesteps": 128, "seed": 3},
+        "evaluation": {"n_episodes": 2, "n_evaluations": 2, "n_envs": 2},
+    }
+
+
+def test_the_twin_stands_around_the_environments_and_below_the_normalisation() -> None:
+    env = EnvConfig(id="CartPole-v1", normalize={"obs": True, "reward": True})
+    for reward in (REWARD, None):
+        venv = build_vec_env(
+            env,
+            n_envs=2,
+            seed=0,
+            reward_shaping=reward,
+            gamma=0.9,
+            bootstrap_truncated=False,
+            shaping="vec",
+        )
+        assert isinstance(venv, VecNormalize)
+        assert isinstance(venv.venv, VecRewardShaping)
+        assert isinstance(venv.venv.venv.envs[0], Monitor)  # type: ignore[attr-defined]
+        shaper = venv.venv.shaper
+        assert (shaper is None) == (reward is None)
+        if shaper is not None:
+            assert (shaper.gamma, shaper.bootstrap_truncated) == (0.9, False)
+
+
+@pytest.mark.parametrize("normalize", [True, False, {"obs": True, "reward": True}])
+def test_a_training_sees_the_same_rewards_wherever_they_are_computed(normalize: Any) -> None:
+    def rewards(shaping: str) -> tuple[np.ndarray, list[float]]:
+        seen: list[np.ndarray] = []
+        watch = ConvertCallback(lambda locals_, _: seen.append(locals_["rewards"].copy()) or True)
+        config = _experiment(shaping=shaping, normalize=normalize)
+        result = train(config, callbacks=[watch])
+        return np.array(seen), [evaluation.mean for evaluation in result.evaluations]
+
+    (wrapper, first), (vec, second) = rewards("wrapper"), rewards("vec")
+    np.testing.assert_allclose(vec, wrapper, rtol=1e-5, atol=1e-6)
+    assert len(first) == len(second) == 2
+    assert all(1 <= mean <= 500 for mean in first + second)  # CartPole's own return
+    assert len(np.unique(wrapper)) > 100
 
 
 def test_a_good_environment_has_no_problems() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from scripted import Scripted, Step
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rllama_sb3 import ConfigError, RewardShapingWrapper, build_shaper
 from rllama_sb3.errors import ComponentError
@@ -148,6 +151,16 @@ def test_recorded_components_travel_with_every_step() -> None:
     env.reset()
     assert env.step(0)[4]["reward_components"] == {"env": 4.0, "time": -0.5}
     assert env.step(0)[4]["reward_components"] == {"env": 2.0, "time": -0.5}
+
+
+def test_recorded_values_pass_a_vec_env_without_a_copy_and_stay_what_they_were() -> None:
+    steps = (Step(1.0, 4.0), Step(1.0, 2.0), Step(1.0, 0.0, terminated=True))
+    venv = DummyVecEnv([lambda: scripted(*steps, record_components=True)])
+    venv.reset()
+    first, second = (venv.step(np.array([0]))[3][0]["reward_components"] for _ in range(2))
+    assert (first, second) == ({"env": 4.0, "time": -0.5}, {"env": 2.0, "time": -0.5})
+    assert copy.deepcopy(second) is second
+    assert pickle.loads(pickle.dumps(second)) == second
 
 
 def test_the_infos_of_the_environment_are_left_as_they_were() -> None:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from fork import GAMMA, LEFT, POTENTIALS, RIGHT, Fork
+from fork import GAMMA, LEFT, POTENTIALS, RIGHT, S0, Fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Scripted, Step
+from stable_baselines3.common.vec_env import DummyVecEnv
 
-from rllama_sb3 import RewardShapingWrapper
+from rllama_sb3 import RewardShapingWrapper, VecRewardShaping
 from rllama_sb3.errors import ComponentError, ConfigError
 from rllama_sb3.rewards import (
     EnvReward,
@@ -131,6 +133,78 @@ def test_the_terminal_potential_is_not_even_evaluated() -> None:
     shaper.reset([math.e], {})
     total, *_ = shaper.step(Transition([math.e], 0, [-1.0], 0.0, True, False, {}))
     assert total == pytest.approx(-1.0)
+
+
+# The same of many environments at once.
+
+
+def returns_together(
+    shaper: RewardShaper,
+    critic: Callable[[int], float] | None = None,
+    n_episodes: int = 1,
+    **fork: Any,
+) -> list[list[float]]:
+    """The returns of left and of right, played side by side, for several episodes of right."""
+    venv = VecRewardShaping(DummyVecEnv([partial(Fork, **fork)] * 2), shaper)
+    venv.reset()
+    found: list[list[float]] = [[], []]
+    totals, discounts = np.zeros(2), np.ones(2)
+    while len(found[1]) < n_episodes:
+        _, rewards, dones, infos = venv.step(np.array([LEFT, RIGHT]))
+        totals += discounts * rewards
+        discounts *= GAMMA
+        for env in dones.nonzero()[0]:
+            if infos[env]["TimeLimit.truncated"] and critic is not None:
+                totals[env] += discounts[env] * critic(infos[env]["terminal_observation"])
+            found[env].append(totals[env])
+            totals[env], discounts[env] = 0.0, 1.0
+    return found
+
+
+@pytest.mark.parametrize("schedule", [None, ONCE], ids=["constant", "once"])
+def test_shaping_many_forks_leaves_the_returns_of_every_episode_as_they_are(
+    schedule: dict[str, Any] | None,
+) -> None:
+    left, right = returns_together(shaper(schedule=schedule), n_episodes=3)
+    assert left == pytest.approx([1.0] * 6)
+    assert right == pytest.approx([0.945] * 3)
+
+
+def test_a_table_shapes_the_fork_like_a_function() -> None:
+    table = [POTENTIALS[state] for state in sorted(POTENTIALS)]
+    composer = RewardComposer({"env": EnvReward(), "advice": PotentialShaping(table)})
+    looked_up = RewardShaper(composer, {"env": {}, "advice": {}}, gamma=GAMMA)
+    assert returns(looked_up) == pytest.approx((1.0, 0.945))
+    left, right = returns_together(looked_up)
+    assert (left[0], right[0]) == pytest.approx((1.0, 0.945))
+
+
+def test_a_potential_at_the_start_lowers_every_return_of_many_by_itself() -> None:
+    left, right = returns_together(shaper({**POTENTIALS, S0: 2.0}), n_episodes=2)
+    assert left == pytest.approx([-1.0] * 4)
+    assert right == pytest.approx([0.945 - 2.0] * 2)
+
+
+@pytest.mark.parametrize(("gamma", "wrong"), [(1.0, 1.945), (0.99, 1.845)])
+def test_many_forks_tell_another_gamma_than_the_learners(gamma: float, wrong: float) -> None:
+    assert returns_together(shaper(gamma=gamma))[1] == pytest.approx([wrong])
+
+
+@pytest.mark.parametrize(
+    ("critic", "bootstrap_truncated", "worth"),
+    [(lambda _: -8.95, True, 0.945), (None, True, 9.0), (None, False, 0.0)],
+    ids=["kept for a critic", "kept without one", "zeroed without one"],
+)
+def test_many_truncated_states_keep_their_potential_for_the_critic_alone(
+    critic: Callable[[int], float] | None, bootstrap_truncated: bool, worth: float
+) -> None:
+    _, right = returns_together(
+        shaper(bootstrap_truncated=bootstrap_truncated),
+        critic,
+        n_episodes=2,
+        truncated_at_s1=True,
+    )
+    assert right == pytest.approx([worth] * 2)
 
 
 @st.composite

@@ -191,9 +191,9 @@ def test_labels_have_no_size_but_differ(kind: Any) -> None:
 
 def test_a_change_of_small_floats_is_computed_in_double_precision() -> None:
     composer, values = BatchComposer({"it": ActionRatePenalty()}, 1), np.zeros((1, 1))
-    for action in (np.float16(1000.5), np.float16(-1000.5)):
+    for action in (np.float16(1000.5), np.float16(0.25)):
         composer.evaluate(batch_of(np.zeros(1), action=np.array([[action]])), values)
-    assert values[0, 0] == -(2001.0**2)
+    assert values[0, 0] == -(1000.25**2)
 
 
 def test_action_rate_forgets_in_the_environments_whose_episode_began() -> None:
@@ -333,6 +333,37 @@ class Given(VectorizedComponent):
         return self.values
 
 
+class TwiceTheReward(EnvReward):
+    def compute(self, transition: Transition) -> float:
+        return 2.0 * super().compute(transition)
+
+
+class Remembering(EnvReward):
+    def reset(self, obs: Any, info: Mapping[str, Any]) -> None:
+        self.start = float(obs[0])
+
+    def compute(self, transition: Transition) -> float:
+        return self.start
+
+    def compute_batch(self, batch: TransitionBatch) -> Any:
+        raise AssertionError("nobody told it where episodes begin")
+
+
+class Thrice(TwiceTheReward):
+    def compute_batch(self, batch: TransitionBatch) -> Any:
+        return 3.0 * batch.env_reward
+
+
+def test_what_a_subclass_says_anew_of_one_environment_holds_for_many() -> None:
+    batch = batch_of(np.zeros((2, 1)), reward=[1, 2])
+    assert evaluate(TwiceTheReward(), batch) == [2.0, 4.0]
+    assert evaluate(Thrice(), batch) == [3.0, 6.0]
+    composer, values = BatchComposer({"it": Remembering()}, 2), np.zeros((1, 2))
+    composer.reset(np.arange(2), np.array([[5.0], [6.0]]), [{}, {}])
+    composer.evaluate(batch, values)
+    assert values[0].tolist() == [5.0, 6.0]
+
+
 @pytest.mark.parametrize("values", [np.array([1, 0]), np.array([True, False]), np.float32([1, 0])])
 def test_a_vectorised_component_may_give_any_type_of_numbers(values: Any) -> None:
     assert evaluate(Given(values), batch_of(np.zeros(2))) == [1.0, 0.0]
@@ -351,6 +382,7 @@ def test_a_vectorised_component_may_give_any_type_of_numbers(values: Any) -> Non
         (np.array(["1", "2"]), r"an array of shape \(2,\) of <U1"),
         (np.array([1.0, None]), r"an array of shape \(2,\) of object"),
         (np.array([1j, 2]), r"an array of shape \(2,\) of complex128"),
+        (np.ma.array([1.0, 2.0], mask=[True, False]), "MaskedArray"),
     ],
 )
 def test_what_is_no_number_for_each_environment_is_named(values: Any, shown: str) -> None:
