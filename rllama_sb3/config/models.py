@@ -114,6 +114,16 @@ class ConstraintConfig(_Section):
     )
 
 
+class ObjectiveConfig(_Section):
+    """One more number that trials are judged by, beside the env return."""
+
+    component: StrictStr = Field(
+        description="A component of reward_shaping: the sum of its raw values over an episode, "
+        "whatever its weight."
+    )
+    direction: Literal["maximize", "minimize"] = Field(description="Which way is better.")
+
+
 class TuningConfig(_Section):
     """How reward and algorithm are searched together."""
 
@@ -144,6 +154,11 @@ class TuningConfig(_Section):
     )
     trial_timeout: Seconds | None = Field(
         None, description="Seconds after which a trial is ended, as failed."
+    )
+    objectives: dict[str, ObjectiveConfig] = Field(
+        default_factory=dict,
+        description="By name what trials are judged by beside the env return; the result is then a "
+        "Pareto front.",
     )
     seed: Seed = Field(0, description="Root of the sampler's, tuning and test seeds.")
     n_top_configs: Count = Field(

@@ -21,6 +21,7 @@ from rllama_sb3.envs.factory import build_env, check_env_config
 from rllama_sb3.errors import ConfigError, Path, Problem
 from rllama_sb3.optimization.search_space import SearchSpace
 from rllama_sb3.rewards.build import check_reward_shaping
+from rllama_sb3.training import weights_move
 
 _N_STEPS: Final[Path] = ("algorithm", "params", "n_steps")
 
@@ -56,7 +57,9 @@ class Judge:
             components = config.to_dict()["reward_shaping"]
             total_timesteps = config.training.total_timesteps
             problems += check_reward_shaping(components, total_timesteps=total_timesteps)
-            problems += [] if problems else check_algorithm_sees_reward(config.algorithm)
+            if not problems:
+                moving = weights_move(config)
+                problems += check_algorithm_sees_reward(config.algorithm, weights_move=moving)
         return problems or self._check_n_steps(config) or self._check_env(config)
 
     def _check_n_steps(self, config: ExperimentConfig) -> list[Problem]:

@@ -37,6 +37,7 @@ from rllama_sb3.optimization.first_trials import (
     params_as_tried,
     read_enqueue,
 )
+from rllama_sb3.optimization.measures import check_objectives, components_of, directions_of
 from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
 from rllama_sb3.optimization.owner import claim
@@ -61,6 +62,7 @@ from rllama_sb3.optimization.study import (
     close_abandoned_trials,
     describe_purpose,
     enqueue_again,
+    main_value,
     n_finished,
     n_running,
     open_study,
@@ -223,7 +225,8 @@ class BayesianRewardOptimizer:
         self._config = config
         self._has_shaping = config is not None and bool(config.reward_shaping)
         self._study_name = study_name or _DEFAULT_NAME
-        self._storage, self._direction = storage, direction
+        self._storage = storage
+        self._directions = [direction] if config is None else directions_of(tuning.objectives)
         self._seed = tuning.seed if seed is None else seed
         self._out = None if out is None else FilePath(out)
         self._callbacks = tuple(callbacks)
@@ -250,10 +253,14 @@ class BayesianRewardOptimizer:
             imports=tuple(imports),
             registered=main_module_registrations(),
         )
-        self._objective: Callable[[Trial], float]
+        self._objective: Callable[[Trial], float | tuple[float, ...]]
         if objective_function is None:
             self._objective = TrainingObjective(
-                self.generate_trial_config, self._out, on_evaluation, training_callbacks
+                self.generate_trial_config,
+                self._out,
+                on_evaluation,
+                training_callbacks,
+                {} if config is None else components_of(config),
             )
         else:
             self._objective = partial(objective_function, **(objective_kwargs or {}))
@@ -304,7 +311,9 @@ class BayesianRewardOptimizer:
 
         Returns:
             The best values as a nested fragment of the config, the best objective value, and
-            Optuna's study.
+            Optuna's study. Of several objectives (see :mod:`rllama_sb3.optimization.measures`)
+            these are the values and the env return of the trial of the Pareto front with the
+            greatest env return; ``study.best_trials`` has the others.
 
         Raises:
             ConfigError: The storage or the folder cannot be used, or the study there is of another
@@ -329,8 +338,9 @@ class BayesianRewardOptimizer:
                 # Optuna calls no callback after a trial that raised.
                 self._keep(study, results)
         best = self._best_trial()
-        assert best.value is not None  # It is complete.
-        return self.best_params, best.value, study
+        value = main_value(best)
+        assert value is not None  # It is complete.
+        return self.best_params, value, study
 
     def work(self, worker: int) -> None:
         """Runs trials of a study that exists until it has all of them: what a worker process does.
@@ -403,10 +413,11 @@ class BayesianRewardOptimizer:
         if self._out is not None:
             objective = "last" if self._config is None else self._config.tuning.objective
             params_of = partial(params_as_tried, space=self.search_space)
-            results = ResultsFolder(self._out, self._config_of, objective, params_of)
+            names = () if self._config is None else tuple(self._config.tuning.objectives)
+            results = ResultsFolder(self._out, self._config_of, objective, params_of, names)
         storage = open_storage(self._storage, heartbeat=self._heartbeat)
         purpose = describe_purpose(self.search_space.fingerprint(), self.base_config)
-        study = open_study(storage, self._study_name, purpose, direction=self._direction)
+        study = open_study(storage, self._study_name, purpose, directions=self._directions)
         if results is not None:
             results.check_free_for(study)
         clear_stop(study)
@@ -434,7 +445,7 @@ class BayesianRewardOptimizer:
             trials.insert(1, FirstTrial(base, UNSHAPED_ORIGIN))
         return trials
 
-    def _run(self, trial: Trial) -> float:
+    def _run(self, trial: Trial) -> float | tuple[float, ...]:
         claim(trial, self._worker)
         if self._on_trial_start is not None:
             self._on_trial_start(trial)
@@ -580,6 +591,7 @@ def _check_search(
     return [
         *check_reach(space, base),
         *check_tuning(config.tuning, n_evaluations, space, sampler=sampler, pruner=pruner),
+        *check_objectives(config, sampler, pruner),
     ]
 
 

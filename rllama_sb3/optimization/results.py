@@ -5,9 +5,11 @@
     best.yaml         the best config so far as a whole experiment file, which `train` accepts
     best_model.zip    its model, with best_vecnormalize.pkl where it needs one
     trials.csv        one row for each trial
+    pareto.csv        of several objectives the trials that no other one beats in all of them
     trials/0003/      the run of a trial: TensorBoard logs, evaluations, config
 
-Of all models only those of the best trial are kept. Files are replaced whole, never half.
+Of all models only those of the best trial, and of a Pareto front, are kept. Files are replaced
+whole, never half.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.optimization.objective import N_STEPS, SECONDS, SEED_VALUES, trial_folder
-from rllama_sb3.optimization.study import FAILURE, ORIGIN, best_trial
+from rllama_sb3.optimization.study import FAILURE, ORIGIN, best_trial, main_value, pareto_front
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
 
@@ -47,6 +50,7 @@ class ResultsFolder:
         objective: Which model of a training is its result: its best one for ``best``, else its
             last one.
         params_of: Returns the parameters that a past trial is shown with; its own by default.
+        objectives: Names of further objectives.
 
     Raises:
         ConfigError: The folder cannot be made or written to.
@@ -58,9 +62,11 @@ class ResultsFolder:
         config_of: Callable[[FrozenTrial], Mapping[str, Any]],
         objective: str = "last",
         params_of: ParamsOf = _own_params,
+        objectives: Sequence[str] = (),
     ) -> None:
         self.path = path
         self._config_of, self._params_of = config_of, params_of
+        self._objectives = tuple(objectives)
         self._prefix = "best_" if objective == "best" else ""
         self._best_number: int | None = None
         try:
@@ -98,14 +104,22 @@ class ResultsFolder:
             names: Optuna's parameter names in the order of their columns; others follow.
         """
         trials = study.get_trials(deepcopy=False)
-        _write(self.path / "trials.csv", render_trials(trials, names, self._params_of))
+        table = partial(
+            render_trials, names=names, params_of=self._params_of, objectives=self._objectives
+        )
+        _write(self.path / "trials.csv", table(trials))
         best = best_trial(study)
+        front = pareto_front(study) if self._objectives and best is not None else []
+        if front:
+            _write(self.path / "pareto.csv", table(front))
         if best is not None and best.number != self._best_number:
             self._keep_model(best)
-            _write(self.path / "best.yaml", render_best(study, best, self._config_of(best)))
+            text = render_best(study, best, self._config_of(best), self._objectives)
+            _write(self.path / "best.yaml", text)
             self._best_number = best.number
+        kept = {self._best_number, *(trial.number for trial in front)}
         for trial in trials:
-            if trial.state.is_finished() and trial.number != self._best_number:
+            if trial.state.is_finished() and trial.number not in kept:
                 for run in self._runs(trial.number):
                     for name in _MODELS:
                         (run / name).unlink(missing_ok=True)
@@ -130,11 +144,15 @@ class ResultsFolder:
 
 
 def render_trials(
-    trials: Sequence[FrozenTrial], names: Sequence[str] = (), params_of: ParamsOf = _own_params
+    trials: Sequence[FrozenTrial],
+    names: Sequence[str] = (),
+    params_of: ParamsOf = _own_params,
+    objectives: Sequence[str] = (),
 ) -> str:
     """Returns the trials that have begun as CSV, one row each.
 
-    The columns are number, state and value, Optuna's parameters, the value of each seed, seconds,
+    The columns are number, state and value, those of further objectives, Optuna's parameters, the
+    value of each seed, seconds,
     environment steps, where a trial comes from that was not proposed, and why one failed or was
     pruned.
     """
@@ -146,24 +164,34 @@ def render_trials(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     last = ["seconds", "n_steps", "origin", "reason"]
-    writer.writerow(["number", "state", "value", *params, *seeds, *last])
+    writer.writerow(["number", "state", "value", *objectives, *params, *seeds, *last])
     for trial, own in zip(trials, shown, strict=True):
         attrs = trial.user_attrs
         values = [*attrs.get(SEED_VALUES, ()), *[""] * n_seeds][:n_seeds]
-        row = [trial.number, trial.state.name.lower(), "" if trial.value is None else trial.value]
+        row = [trial.number, trial.state.name.lower()]
+        row += trial.values or [""] * (1 + len(objectives))
         row += [own.get(name, "") for name in params]
         row += [*values, _seconds(trial), attrs.get(N_STEPS, ""), attrs.get(ORIGIN, "")]
         writer.writerow([*row, _failure(trial)])
     return text.getvalue()
 
 
-def render_best(study: Study, trial: FrozenTrial, config: Mapping[str, Any]) -> str:
+def render_best(
+    study: Study,
+    trial: FrozenTrial,
+    config: Mapping[str, Any],
+    objectives: Sequence[str] = (),
+) -> str:
     """Returns the config of the best trial as YAML, with a heading that says where it is from."""
     heading = (
         f"# The best config so far of the study {study.study_name!r}:\n"
-        f"# trial {trial.number}, value {trial.value!r} on the seeds that the search saw.\n"
+        f"# trial {trial.number}, value {main_value(trial)!r} on the seeds that the search saw.\n"
         "# On other seeds expect less: the best of many trials was lucky too.\n"
     )
+    if objectives:
+        values = zip(objectives, (trial.values or ())[1:], strict=True)
+        also = ", ".join(f"{name} {value!r}" for name, value in values)
+        heading += f"# It has {also}. Of the trials in pareto.csv its env return is the greatest.\n"
     try:
         return heading + dump_yaml(config)
     except ConfigError:

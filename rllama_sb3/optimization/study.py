@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ def open_study(
     name: str,
     purpose: Mapping[str, Any],
     *,
-    direction: str,
+    directions: Sequence[str],
     where: Path = ("study_name",),
 ) -> Study:
     """Makes a study, or opens the one of that name to go on with.
@@ -75,7 +75,9 @@ def open_study(
         storage.get_study_id_from_name(name)
     except KeyError:
         study = optuna.create_study(
-            study_name=name, storage=storage, direction=StudyDirection[direction.upper()]
+            study_name=name,
+            storage=storage,
+            directions=[StudyDirection[direction.upper()] for direction in directions],
         )
         study.set_user_attr(_MADE_FOR, dict(purpose))
         return study
@@ -85,8 +87,8 @@ def open_study(
     if known is None and study.get_trials(deepcopy=False):
         rule = "must be a study of this package or a new name, but another program made it"
         raise ConfigError(Problem(where, rule, name, remedy))
-    if [d.name.lower() for d in study.directions] != [direction]:
-        rule = f"must be a study in the direction {direction!r}"
+    if [d.name.lower() for d in study.directions] != list(directions):
+        rule = f"must be a study in the direction {', '.join(map(repr, directions))}"
         raise ConfigError(Problem(where, rule, name, remedy))
     if known is None:
         study.set_user_attr(_MADE_FOR, dict(purpose))
@@ -202,10 +204,30 @@ def enqueue_again(study: Study) -> None:
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """Returns the complete trial with the best value, if there is one."""
+    """Returns the complete trial with the best value, if there is one.
+
+    Of several objectives it is the trial of the Pareto front with the best of the first, which is
+    the env return.
+    """
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return None
-    return study.best_trial
+    if len(study.directions) == 1:
+        return study.best_trial
+    return next(iter(pareto_front(study)), None)
+
+
+def pareto_front(study: Study) -> list[FrozenTrial]:
+    """Returns the complete trials that no other one beats in all objectives, the best first.
+
+    The order is that of the first objective. With one objective these are the best trials.
+    """
+    sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
+    return sorted(study.best_trials, key=lambda trial: sign * trial.values[0])
+
+
+def main_value(trial: FrozenTrial) -> float | None:
+    """Returns the value of a trial, of several the first, if it came to one."""
+    return trial.values[0] if trial.values else None
 
 
 def _enqueue(study: Study, trial: FrozenTrial) -> None:

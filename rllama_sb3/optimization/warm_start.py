@@ -34,7 +34,7 @@ from rllama_sb3.optimization.leaf_config import LeafConfig
 from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf
 from rllama_sb3.optimization.search_space import SearchSpace
 from rllama_sb3.optimization.storage import open_storage
-from rllama_sb3.optimization.study import read_purpose
+from rllama_sb3.optimization.study import main_value, read_purpose
 
 _WHERE: Final[Path] = ("warm_start",)
 # The best of a search are much alike; a few say where to look.
@@ -142,11 +142,11 @@ def _same_storage(url: str, other: Any) -> bool:
 
 
 def _best(study: Study) -> list[FrozenTrial]:
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # Its parameters are the base's, and not what it was worth.
     shaped = [trial for trial in trials if not is_unshaped(trial)]
-    return sorted(shaped, key=lambda trial: sign * (trial.value or 0.0))
+    return sorted(shaped, key=lambda trial: sign * (main_value(trial) or 0.0))
 
 
 def _config_of(
