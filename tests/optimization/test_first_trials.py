@@ -114,6 +114,17 @@ def test_the_sampler_proposes_the_same_whatever_came_out_without_shaping(
     assert run(-1000.0) == run(1000.0)
 
 
+def test_a_grid_has_a_trial_for_each_point_and_the_one_without_shaping() -> None:
+    batches = {"suggest": "categorical", "choices": [16, 32, 64]}
+    # A grid of fewer or more trials than n_trials would be warned of.
+    study = build(
+        {"algorithm": {"params": {"batch_size": batches}}}, sampler="grid", n_trials=4
+    ).optimize()[2]
+    tried = [trial.params["algorithm.params.batch_size"] for trial in study.trials]
+    assert tried[:2] == [32, 32]
+    assert sorted(tried[2:]) == [16, 64]
+
+
 def test_the_best_config_is_the_unshaped_one_where_that_is_best(tmp_path: Path) -> None:
     def values(trial: optuna.Trial, config: Space) -> float:
         return 0.0 if config["reward_shaping"] else 1.0
