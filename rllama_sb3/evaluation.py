@@ -63,6 +63,33 @@ def evaluate(
     if n_episodes < 1:
         raise ConfigError(Problem(("n_episodes",), "must be at least 1", n_episodes))
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
+    hook = EnvReturnHook()
+    run_episodes(model, venv, hook, n_episodes=n_episodes, deterministic=deterministic, seed=seed)
+    return hook.result()
+
+
+def run_episodes(
+    model: PolicyPredictor,
+    venv: VecEnv,
+    hook: EnvReturnHook,
+    *,
+    n_episodes: int,
+    deterministic: bool,
+    seed: int | None,
+) -> None:
+    """Runs a policy as :func:`evaluate` does, and shows a hook each step of each environment.
+
+    Args:
+        model: As there.
+        venv: The environments.
+        hook: Is called after each step of each environment.
+        n_episodes: As there.
+        deterministic: As there.
+        seed: As there.
+
+    Raises:
+        ConfigError: As there, but for ``n_episodes``.
+    """
     check_env_return_is_known(venv)
     share_normalization(model, venv)
     if is_shaped(venv):
@@ -71,7 +98,6 @@ def evaluate(
         begin_training(venv, getattr(model, "num_timesteps", 0), learner)
     if seed is not None:
         venv.seed(seed)
-    hook = EnvReturnHook()
     with frozen_normalization(venv):
         evaluate_policy(
             judged_as_trained(model, venv),
@@ -81,7 +107,6 @@ def evaluate(
             callback=hook,
             warn=False,
         )
-    return hook.result()
 
 
 def share_normalization(model: Any, venv: VecEnv) -> None:

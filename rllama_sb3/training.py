@@ -43,7 +43,15 @@ from rllama_sb3.seeding import evaluation_seed
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-__all__ = ["Evaluation", "TrainResult", "build_algorithm", "check_runnable", "train"]
+__all__ = [
+    "Evaluation",
+    "TrainResult",
+    "build_algorithm",
+    "check_runnable",
+    "torch_threads",
+    "train",
+    "weights_move",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +123,7 @@ def train(
         raise ConfigError(*problems)
     folder = None if out is None else RunFolder(out, config)
     with ExitStack() as stack:
-        stack.enter_context(_torch_threads(config.training.torch_threads))
+        stack.enter_context(torch_threads(config.training.torch_threads))
         model = _build_model(config, folder, stack)
 
         def save(evaluation: Evaluation) -> None:
@@ -172,12 +180,13 @@ def check_runnable(config: ExperimentConfig) -> list[Problem]:
         problems += check_algorithm_fits(config.algorithm, env, config.env.n_envs)
         env.close()
     if config.reward_shaping and not wrong:
-        weights_move = not unsound and _weights_move(config)
-        problems += check_algorithm_sees_reward(config.algorithm, weights_move=weights_move)
+        moving = not unsound and weights_move(config)
+        problems += check_algorithm_sees_reward(config.algorithm, weights_move=moving)
     return problems
 
 
-def _weights_move(config: ExperimentConfig) -> bool:
+def weights_move(config: ExperimentConfig) -> bool:
+    """Returns whether the weight of a component changes over the training of a sound config."""
     total_timesteps = config.training.total_timesteps
     schedules = (
         build_schedule(component.weight_schedule.model_dump(), total_timesteps=total_timesteps)
@@ -284,7 +293,8 @@ def _recorded(
 
 
 @contextmanager
-def _torch_threads(n_threads: int) -> Iterator[None]:
+def torch_threads(n_threads: int) -> Iterator[None]:
+    """Lets torch use so many threads in the block: results differ between counts."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:

@@ -20,6 +20,7 @@ from rllama_sb3.callbacks.trial_eval import Evaluation
 from rllama_sb3.config import ExperimentConfig, parse_experiment
 from rllama_sb3.errors import RllamaError
 from rllama_sb3.optimization.objective import CONFIG, EVALUATIONS, SEEDS
+from rllama_sb3.optimization.study import main_value
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.training import train
 
@@ -106,6 +107,7 @@ def replay(
 
 
 def _finite(trial: FrozenTrial) -> float | None:
-    if trial.state.name != "COMPLETE" or trial.value is None or not math.isfinite(trial.value):
+    value = main_value(trial)
+    if trial.state.name != "COMPLETE" or value is None or not math.isfinite(value):
         return None
-    return trial.value
+    return value

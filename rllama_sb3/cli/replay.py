@@ -104,6 +104,7 @@ def _train_on_new_seeds(
     from rllama_sb3.cli.compare import run_comparison
     from rllama_sb3.cli.comparison_table import render_comparison
     from rllama_sb3.cli.console import format_number, get_console, say
+    from rllama_sb3.optimization.study import main_value
 
     console = get_console()
     comparison = run_comparison(
@@ -115,7 +116,8 @@ def _train_on_new_seeds(
         imports=imports,
     )
     console.print(render_comparison(comparison))
-    searched = "no value" if trial.value is None else format_number(trial.value)
+    value = main_value(trial)
+    searched = "no value" if value is None else format_number(value)
     say(console, f"In the search it came to {searched}, on the seeds that the search saw.")
 
 

@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rllama_sb3.cli.console import format_duration, format_number, is_live, say
+from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, as_tried, is_unshaped
 from rllama_sb3.optimization.owner import describe_owner
-from rllama_sb3.optimization.study import best_trial, n_finished
+from rllama_sb3.optimization.study import best_trial, main_value, n_finished
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -106,6 +107,7 @@ class StudyDisplay:
     def __init__(self, console: Console, experiment: ExperimentConfig, *, quiet: bool) -> None:
         self._console, self._quiet = console, quiet
         self._n_trials = experiment.tuning.n_trials
+        self._objectives = tuple(experiment.tuning.objectives)
         self._space: SearchSpace | None = None
         self._rows: list[TrialRow] = []
         self._n_counted = 0
@@ -181,7 +183,11 @@ class StudyDisplay:
     def _describe(self, trial: FrozenTrial) -> str:
         if self._space is None:
             return ""
-        return render_params(self._space.replay(trial.params, trial.number))
+        text = render_params(as_tried(trial, self._space.replay(trial.params, trial.number)))
+        measured = zip(self._objectives, (trial.values or ())[1:], strict=False)
+        parts = [f"{name} {format_number(value)}" for name, value in measured]
+        parts += [UNSHAPED_ORIGIN] if is_unshaped(trial) else []
+        return " ".join([*parts, text])
 
     def _best(self) -> TrialRow | None:
         return next((row for row in self._rows if row.is_best), None)
@@ -240,7 +246,7 @@ def render_curve(values: Sequence[float]) -> str:
 
 def _shown_value(trial: FrozenTrial) -> float | None:
     if trial.state.name == "COMPLETE":
-        return trial.value
+        return main_value(trial)
     # The last that was reported says why the pruner stopped it.
     last = trial.last_step
     return None if last is None else trial.intermediate_values[last]

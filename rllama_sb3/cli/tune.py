@@ -61,6 +61,15 @@ def tune(
             show_envvar=True,
         ),
     ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Try first what another search found: a best.yaml, a folder of results, or "
+            "URL#STUDY.",
+            show_default=False,
+        ),
+    ] = None,
     compare: Annotated[
         bool,
         typer.Option(help="Train what was found, and the file's config, on test seeds."),
@@ -99,6 +108,7 @@ def tune(
             name,
             storage,
             out,
+            warm_start=warm_start,
             n_workers=workers or available_cores(),
             imports=modules,
             quiet=quiet,
@@ -124,6 +134,7 @@ def _search(
     storage: str,
     out: Path,
     *,
+    warm_start: str | None,
     n_workers: int,
     imports: Sequence[str],
     quiet: bool,
@@ -132,9 +143,11 @@ def _search(
     import optuna
 
     from rllama_sb3.cli.console import say
+    from rllama_sb3.cli.pareto_table import render_front
     from rllama_sb3.cli.study_display import StudyDisplay
     from rllama_sb3.experiment import load_config, located_in
     from rllama_sb3.optimization import BayesianRewardOptimizer
+    from rllama_sb3.optimization.study import best_trial, pareto_front
 
     # Its own lines would go between those of the display, and say the same.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -146,6 +159,7 @@ def _search(
             study_name=study_name,
             storage=storage,
             out=out,
+            warm_start=warm_start,
             n_workers=min(n_workers, experiment.tuning.n_trials),
             imports=imports,
             on_poll=display.update,
@@ -155,7 +169,13 @@ def _search(
             say(console, f"Tuning {algorithm} on {env_id}: study {study_name!r} in {out}")
         with display.shown(optimizer.search_space):
             _, _, study = optimizer.optimize()
-    say(console, _describe_search(study.get_trials(deepcopy=False), study.best_trial))
+    best = best_trial(study)
+    assert best is not None  # Or the search would have ended with an error.
+    say(console, _describe_search(study.get_trials(deepcopy=False), best))
+    if experiment.tuning.objectives:
+        front = pareto_front(study)
+        say(console, f"No trial is better in all objectives than these {len(front)}, pareto.csv:")
+        console.print(render_front(front, list(experiment.tuning.objectives)))
     return experiment, optimizer
 
 
@@ -219,10 +239,12 @@ def choose_candidates(
 
 def _config_of_trial(name: str, optimizer: BayesianRewardOptimizer, out: Path) -> Path | None:
     from rllama_sb3.optimization.objective import trial_folder
+    from rllama_sb3.optimization.study import best_trial
 
     trial = next((t for t in _by_value(optimizer) if _trial_name(t) == name), None)
     assert optimizer.study is not None  # The search has run.
-    if trial is None or trial.number == optimizer.study.best_trial.number:
+    best = best_trial(optimizer.study)
+    if trial is None or best is None or trial.number == best.number:
         return None
     # One folder for each seed, if there are several; they differ in the seed only.
     return next(iter(sorted(trial_folder(out, trial.number).rglob("config.yaml"))), None)
@@ -233,9 +255,14 @@ def _trial_name(trial: FrozenTrial) -> str:
 
 
 def _by_value(optimizer: BayesianRewardOptimizer) -> list[FrozenTrial]:
+    """Returns the trials that may be the best, by env return; of several objectives the front."""
     from optuna.trial import TrialState
 
+    from rllama_sb3.optimization.study import pareto_front
+
     assert optimizer.study is not None  # The search has run.
+    if len(optimizer.study.directions) > 1:
+        return pareto_front(optimizer.study)
     complete = optimizer.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(complete, key=lambda trial: -(trial.value or 0.0))
 
@@ -244,12 +271,14 @@ def _describe_search(trials: Sequence[FrozenTrial], best: FrozenTrial) -> str:
     from collections import Counter
 
     from rllama_sb3.cli.console import format_number
+    from rllama_sb3.optimization.study import main_value
 
     states = Counter(trial.state.name.lower() for trial in trials if trial.state.is_finished())
     counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    value = format_number(main_value(best))
     return (
         f"Search finished: {sum(states.values())} trials ({counts}). The best value is "
-        f"{format_number(best.value)}, of trial {best.number}, on the seeds that the search saw."
+        f"{value}, of trial {best.number}, on the seeds that the search saw."
     )
 
 

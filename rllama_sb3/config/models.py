@@ -102,6 +102,28 @@ class EvaluationConfig(_Section):
     n_envs: Count = Field(10, description="Evaluation environments stepped together.")
 
 
+class ConstraintConfig(_Section):
+    """What must hold between values of the config for a trial to be trained."""
+
+    expression: StrictStr = Field(
+        description="True where it holds, over the names in where.",
+        examples=["steps * envs % batch == 0"],
+    )
+    where: Annotated[dict[StrictStr, StrictStr], Field(min_length=1)] = Field(
+        description="By the names in the expression the dotted paths of the config they stand for.",
+    )
+
+
+class ObjectiveConfig(_Section):
+    """One more number that trials are judged by, beside the env return."""
+
+    component: StrictStr = Field(
+        description="A component of reward_shaping: the sum of its raw values over an episode, "
+        "whatever its weight."
+    )
+    direction: Literal["maximize", "minimize"] = Field(description="Which way is better.")
+
+
 class TuningConfig(_Section):
     """How reward and algorithm are searched together."""
 
@@ -133,11 +155,25 @@ class TuningConfig(_Section):
     trial_timeout: Seconds | None = Field(
         None, description="Seconds after which a trial is ended, as failed."
     )
+    objectives: dict[str, ObjectiveConfig] = Field(
+        default_factory=dict,
+        description="By name what trials are judged by beside the env return; the result is then a "
+        "Pareto front.",
+    )
     seed: Seed = Field(0, description="Root of the sampler's, tuning and test seeds.")
     n_top_configs: Count = Field(
         3, description="Best configs that are trained again on test seeds after the search."
     )
     n_test_seeds: Count = Field(5, description="Test seeds of that comparison.")
+    enqueue: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Trials to begin with, after the config as it stands and the same without "
+        "shaping: fragments of this file that say what is different.",
+    )
+    constraints: dict[str, ConstraintConfig] = Field(
+        default_factory=dict,
+        description="By name what must hold between values; a trial where one does not is pruned.",
+    )
     search_space: dict[str, Any] = Field(
         default_factory=dict,
         description="Mirrors this file; a leaf {suggest: float|int|categorical, ...} is searched.",

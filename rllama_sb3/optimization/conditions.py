@@ -16,7 +16,7 @@ all, whatever the user's own config has there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -73,6 +73,11 @@ def parse_when(when: Mapping[str, Any]) -> tuple[tuple[Condition, ...], list[Pro
     return tuple(conditions), problems
 
 
+def all_hold(conditions: Iterable[Condition], config: Mapping[str, Any]) -> bool:
+    """Whether a config fulfils all of some conditions, which it does where there are none."""
+    return all(condition.holds(config) for condition in conditions)
+
+
 def exclude_each_other(one: Sequence[Condition], other: Sequence[Condition]) -> bool:
     """Whether two sets of conditions can never hold both.
 
@@ -101,6 +106,20 @@ def value_at(config: Any, path: Path) -> Any:
             return NO_VALUE
         config = config[key]
     return config
+
+
+def assign(fragment: dict[str, Any], path: Path, value: Any) -> None:
+    """Sets the value at a path of a fragment of the config."""
+    for key in path[:-1]:
+        fragment = fragment.setdefault(key, {})  # type: ignore[arg-type]
+    fragment[path[-1]] = value  # type: ignore[index]
+
+
+def remove(config: dict[str, Any], path: Path) -> None:
+    """Takes the key at a path out of nested mappings, if it is there."""
+    parent = value_at(config, path[:-1])
+    if isinstance(parent, dict):
+        parent.pop(path[-1], None)
 
 
 def same_value(one: Any, other: Any) -> bool:

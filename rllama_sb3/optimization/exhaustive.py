@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.optimization.finite import Point, distributions_of, points_of, values_of
+from rllama_sb3.optimization.first_trials import is_unshaped
 from rllama_sb3.optimization.search_space import SearchSpace
 from rllama_sb3.optimization.study import FIXED, INTERRUPTED
 
@@ -103,6 +104,7 @@ class GridSampler(ExhaustiveSampler):
         Trials off the grid, such as the config as it stands may be, come on top of the points.
         """
         trials = _trials(study)
+        unshaped = [trial for trial in _all_trials(study) if is_unshaped(trial)]
         ended = [trial for trial in trials if trial.state.is_finished()]
         counted = [trial for trial in ended if not trial.user_attrs.get(INTERRUPTED)]
         off_grid = [
@@ -110,7 +112,8 @@ class GridSampler(ExhaustiveSampler):
             for claim in _claims(trials)
             if not any(claim.items() <= point.items() for point in self._points)
         ]
-        return len(counted) + len(self._free(counted)) + len(off_grid)
+        n_unshaped = sum(not trial.user_attrs.get(INTERRUPTED) for trial in unshaped)
+        return len(counted) + len(self._free(counted)) + len(off_grid) + n_unshaped
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -222,7 +225,7 @@ def is_exhausted(study: Study, sampler: BaseSampler | None = None) -> bool:
     sampler = sampler or study.sampler
     if not isinstance(sampler, ExhaustiveSampler):
         return False
-    is_waited_for = any(trial.state == TrialState.WAITING for trial in _trials(study))
+    is_waited_for = any(trial.state == TrialState.WAITING for trial in _all_trials(study))
     return not is_waited_for and sampler.is_exhausted(study)
 
 
@@ -251,6 +254,11 @@ def _key(params: Point) -> frozenset[tuple[str, Any]]:
 
 
 def _trials(study: Study) -> list[FrozenTrial]:
+    # The trial without shaping has the parameters of another one, and tries no point.
+    return [trial for trial in _all_trials(study) if not is_unshaped(trial)]
+
+
+def _all_trials(study: Study) -> list[FrozenTrial]:
     # From the storage: hyperband shows a sampler only the trials of one bracket.
     return study._storage.get_all_trials(study._study_id, deepcopy=False)
 

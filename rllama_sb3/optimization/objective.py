@@ -13,7 +13,8 @@ value::
 
 over the finite evaluations of the study so far, its own included, where λ is the penalty on the
 spread of seeds: worse than what any trial came to, by as much as was seen to matter. Samplers
-ignore a failed trial; this they learn from.
+ignore a failed trial; this they learn from. Of several objectives (see
+:mod:`rllama_sb3.optimization.measures`) each gets such a value, from what the study has measured.
 Where nothing finite was seen yet there is no such value, and the trial fails.
 
 Any other error stops the search: a component that raises is a bug, and does not go away by trying
@@ -38,9 +39,15 @@ from optuna.trial import BaseTrial
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rllama_sb3.config.models import ExperimentConfig
+from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import RllamaError
+from rllama_sb3.optimization.measures import (
+    Components,
+    directions_of,
+    measure,
+    worse_than_seen,
+)
 from rllama_sb3.optimization.study import FAILURE
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards.schedules import build_schedule
@@ -55,6 +62,7 @@ EVALUATIONS: Final = "evaluations"
 SECONDS: Final = "seconds"
 N_STEPS: Final = "n_steps"
 DIVERGED: Final = "diverged"
+MEASURED: Final = "measured"
 
 OnEvaluation = Callable[[BaseTrial, Evaluation], None]
 
@@ -73,15 +81,17 @@ class TrainingObjective:
             ``trials/0003/seed_0`` and so on where it has several seeds.
         on_evaluation: Called with the trial and each evaluation.
         callbacks: Stable-Baselines3 callbacks for each training.
+        components: By name of each further objective the component that is measured.
     """
 
     generate_config: Callable[[BaseTrial], Mapping[str, Any]]
     out: Path | None = None
     on_evaluation: OnEvaluation | None = None
     callbacks: Sequence[BaseCallback] = field(default_factory=tuple)
+    components: Components = field(default_factory=dict)
 
-    def __call__(self, trial: BaseTrial) -> float:
-        """Runs the trial.
+    def __call__(self, trial: BaseTrial) -> float | tuple[float, ...]:
+        """Runs the trial; returns its value, and those of further objectives if there are any.
 
         Raises:
             TrialPruned: The pruner stopped it.
@@ -94,10 +104,10 @@ class TrainingObjective:
             trial.set_user_attr(CONFIG, json.dumps({**data, "tuning": _without_space(data)}))
         run = _TrialRun(trial, config, self)
         try:
-            return run.value()
+            values = run.values()
         except _DivergedError as error:
-            penalty = config.tuning.variance_penalty
-            return _value_of_divergence(trial, run.curves, penalty, str(error))
+            values = _values_of_divergence(trial, run.curves, config.tuning, str(error))
+        return values if len(values) > 1 else values[0]
 
 
 def _without_space(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,10 +128,11 @@ class _TrialRun:
         self._n_steps = 0
         self.curves: list[list[tuple[int, float]]] = []
         self._values: list[float] = []
+        self._measured: dict[str, list[float]] = {name: [] for name in objective.components}
         study = getattr(trial, "study", None)
         self._is_paired = study is not None and isinstance(study.pruner, WilcoxonPruner)
 
-    def value(self) -> float:
+    def values(self) -> tuple[float, ...]:
         self._trial.set_user_attr(SEEDS, self._seeds)
         try:
             for index, seed in enumerate(self._seeds):
@@ -130,11 +141,18 @@ class _TrialRun:
                     self._trial.report(self._values[-1], index)
                 is_last = index == len(self._seeds) - 1
                 # The last report of a training is made without asking: it is asked here.
-                if not is_last and self._trial.should_prune():
+                if not is_last and not self._measured and self._trial.should_prune():
                     raise optuna.TrialPruned(f"pruned after seed {index}")
         finally:
             self._record()
-        return value_of_trial(self._values, self._config.tuning.variance_penalty)
+        tuning = self._config.tuning
+        further = [
+            value_of_trial(
+                seeds, tuning.variance_penalty, direction=tuning.objectives[name].direction
+            )
+            for name, seeds in self._measured.items()
+        ]
+        return (value_of_trial(self._values, tuning.variance_penalty), *further)
 
     def _run_seed(self, index: int, seed: int) -> None:
         self.curves.append([])
@@ -164,6 +182,16 @@ class _TrialRun:
         if result.pruned:
             raise optuna.TrialPruned(f"pruned at global step {result.n_steps} of seed {index}")
         self._values.append(self._value_of_seed(result.evaluations))
+        self._measure(result)
+
+    def _measure(self, result: TrainResult) -> None:
+        components = self._objective.components
+        if not components:
+            return
+        seeded = self._config.training.model_copy(update={"seed": result.seed})
+        config = self._config.model_copy(update={"training": seeded})
+        for name, value in zip(components, measure(result.model, config, components), strict=True):
+            self._measured[name].append(value)
 
     def _value_of_seed(self, evaluations: Sequence[Evaluation]) -> float:
         means = [evaluation.mean for evaluation in evaluations]
@@ -188,6 +216,8 @@ class _TrialRun:
         finite = [[p for p in curve if math.isfinite(p[1])] for curve in self.curves]
         self._trial.set_user_attr(EVALUATIONS, finite)
         self._trial.set_user_attr(SEED_VALUES, self._values)
+        if self._measured:
+            self._trial.set_user_attr(MEASURED, self._measured)
         self._trial.set_user_attr(N_STEPS, self._n_steps)
         self._trial.set_user_attr(SECONDS, round(time.perf_counter() - self._started, 3))
 
@@ -235,21 +265,26 @@ class _Watch(BaseCallback):
         return not all(bool(torch.isfinite(p).all()) for p in model.policy.parameters())
 
 
-def _value_of_divergence(
-    trial: BaseTrial, own: Sequence[Sequence[tuple[int, float]]], penalty: float, reason: str
-) -> float:
+def _values_of_divergence(
+    trial: BaseTrial,
+    own: Sequence[Sequence[tuple[int, float]]],
+    tuning: TuningConfig,
+    reason: str,
+) -> tuple[float, ...]:
     trial.set_user_attr(DIVERGED, True)
     trial.set_user_attr(FAILURE, reason)
     study = getattr(trial, "study", None)
-    curves = [*own]
-    for past in study.get_trials(deepcopy=False) if study is not None else ():
-        curves += past.user_attrs.get(EVALUATIONS, ())
-    seen = [value for curve in curves for _, value in curve if math.isfinite(value)]
-    if not seen:
-        return math.nan
-    worst, best = min(seen), max(seen)
-    # Where all were equal, the scale is their size.
-    return worst - (1.0 + penalty) * ((best - worst) or max(1.0, abs(worst)))
+    past = study.get_trials(deepcopy=False) if study is not None else []
+    curves = [*own, *(curve for other in past for curve in other.user_attrs.get(EVALUATIONS, ()))]
+    seen = [[value for curve in curves for _, value in curve]]
+    measured = [other.user_attrs.get(MEASURED, {}) for other in past]
+    seen += [[v for values in measured for v in values.get(name, ())] for name in tuning.objectives]
+    values = []
+    for numbers, direction in zip(seen, directions_of(tuning.objectives), strict=True):
+        finite = [number for number in numbers if math.isfinite(number)]
+        known = worse_than_seen(finite, direction, tuning.variance_penalty) if finite else math.nan
+        values.append(known)
+    return tuple(values)
 
 
 def _is_finite(result: TrainResult) -> bool:

@@ -27,9 +27,21 @@ from rllama_sb3.config.merging import merge_configs
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import ConfigError, Path, Problem, RllamaError
+from rllama_sb3.optimization.blind_sampler import BlindSampler
 from rllama_sb3.optimization.checks import check_tuning
-from rllama_sb3.optimization.exhaustive import is_exhausted, warn_of_grid
+from rllama_sb3.optimization.constraints import build_constraints, refuse_violations
+from rllama_sb3.optimization.exhaustive import ExhaustiveSampler, is_exhausted, warn_of_grid
 from rllama_sb3.optimization.failures import describe_failure, write_failure
+from rllama_sb3.optimization.first_trials import (
+    UNSHAPED_ORIGIN,
+    FirstTrial,
+    as_tried,
+    enqueue_missing,
+    is_unshaped,
+    params_as_tried,
+    read_enqueue,
+)
+from rllama_sb3.optimization.measures import check_objectives, components_of, directions_of
 from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
 from rllama_sb3.optimization.owner import claim
@@ -58,6 +70,7 @@ from rllama_sb3.optimization.study import (
     crew_number,
     describe_purpose,
     enqueue_again,
+    main_value,
     open_study,
     read_progress,
     read_stop,
@@ -66,6 +79,7 @@ from rllama_sb3.optimization.study import (
     why_needless,
 )
 from rllama_sb3.optimization.study_database import HEARTBEAT_SECONDS
+from rllama_sb3.optimization.warm_start import warm_start_trials
 from rllama_sb3.optimization.worker_task import WorkerTask
 from rllama_sb3.optimization.workers import (
     main_module_registrations,
@@ -127,6 +141,8 @@ class BayesianRewardOptimizer:
             ``tuning.trial_timeout`` by default.
         heartbeat: Seconds between two signs of life of a running trial; see
             :func:`~rllama_sb3.optimization.storage.open_storage`.
+        warm_start: A ``best.yaml``, a folder of results, or a study as ``sqlite:///study.db#name``:
+            what was found there is tried first (see :mod:`rllama_sb3.optimization.warm_start`).
 
     Attributes:
         base_config: The config as plain values, with all defaults of an experiment filled in, and
@@ -174,13 +190,14 @@ class BayesianRewardOptimizer:
         on_poll: Callable[[Study], None] | None = None,
         trial_timeout: float | None = None,
         heartbeat: int = HEARTBEAT_SECONDS,
+        warm_start: str | FilePath | None = None,
     ) -> None:
         config, base, problems = _parse(base_config, is_experiment=objective_function is None)
         tuning = TuningConfig() if config is None else config.tuning
         space: Any = search_space
         where: Path = ("search_space",)
         if search_space is None:
-            space, where = _own_search_space(base), SECTION
+            space, where = _own_tuning(base, "search_space", {}), SECTION
         default = _DEFAULT_N_TRIALS if config is None else tuning.n_trials
         self.n_trials = default if n_trials is None else n_trials
         problems += _check_arguments(self.n_trials, direction, study_name, config)
@@ -195,15 +212,36 @@ class BayesianRewardOptimizer:
         self.base_config = merge_configs(base, self.search_space.defaults)
         self._sampler = tuning.sampler if sampler is None else sampler
         self._pruner = tuning.pruner if pruner is None else pruner
+        self._constraints, problems = build_constraints(
+            _own_tuning(base, "constraints", {}), self.search_space, self.base_config
+        )
+        self._known_trials, wrong = read_enqueue(
+            _own_tuning(base, "enqueue", []),
+            self.search_space,
+            self.base_config,
+            self._constraints,
+            is_experiment=config is not None,
+        )
+        problems += wrong
         problems += _check_search(
             self.search_space, self.base_config, config, self._sampler, self._pruner
         )
         if problems:
             raise ConfigError(*problems)
+        if warm_start is not None:
+            self._known_trials += warm_start_trials(
+                str(warm_start),
+                self.search_space,
+                self.base_config,
+                storage=storage,
+                study_name=study_name or _DEFAULT_NAME,
+            )
         self.study: Study | None = None
         self._config = config
+        self._has_shaping = config is not None and bool(config.reward_shaping)
         self._study_name = study_name or _DEFAULT_NAME
-        self._storage, self._direction = storage, direction
+        self._storage = storage
+        self._directions = [direction] if config is None else directions_of(tuning.objectives)
         self._seed = tuning.seed if seed is None else seed
         self._out = None if out is None else FilePath(out)
         self._callbacks = tuple(callbacks)
@@ -232,10 +270,14 @@ class BayesianRewardOptimizer:
             imports=tuple(imports),
             registered=main_module_registrations(),
         )
-        self._objective: Callable[[Trial], float]
+        self._objective: Callable[[Trial], float | tuple[float, ...]]
         if objective_function is None:
             self._objective = TrainingObjective(
-                self.generate_trial_config, self._out, on_evaluation, training_callbacks
+                self.generate_trial_config,
+                self._out,
+                on_evaluation,
+                training_callbacks,
+                {} if config is None else components_of(config),
             )
         else:
             self._objective = partial(objective_function, **(objective_kwargs or {}))
@@ -254,7 +296,7 @@ class BayesianRewardOptimizer:
             RllamaError: No trial has a value yet.
         """
         best = self._best_trial()
-        return self.search_space.replay(best.params, best.number)
+        return as_tried(best, self.search_space.replay(best.params, best.number))
 
     @property
     def best_config(self) -> dict[str, Any]:
@@ -263,7 +305,7 @@ class BayesianRewardOptimizer:
         Raises:
             RllamaError: No trial has a value yet.
         """
-        return self.search_space.merge(self.base_config, self.best_params)
+        return self._config_of(self._best_trial())
 
     def generate_trial_config(self, trial: BaseTrial) -> dict[str, Any]:
         """Returns the config of a trial: the base with what the trial suggests laid over it.
@@ -272,17 +314,23 @@ class BayesianRewardOptimizer:
             trial: A live trial, a past one, or an ``optuna.trial.FixedTrial``.
         """
         with _known_values_in_peace():
-            return self.search_space.merge(self.base_config, self.search_space.suggest(trial))
+            suggested = self.search_space.suggest(trial)
+        return as_tried(trial, self.search_space.merge(self.base_config, suggested))
 
     def optimize(self) -> tuple[dict[str, Any], float, Study]:
         """Runs the trials that the study still lacks; the first one is the base config.
+
+        Of an experiment the second one is the same without shaping. Those of ``tuning.enqueue``
+        and of the warm start follow (see :mod:`rllama_sb3.optimization.first_trials`).
 
         A study that exists under this name in this storage is continued. Trials of it that were
         interrupted are run again, and do not count.
 
         Returns:
             The best values as a nested fragment of the config, the best objective value, and
-            Optuna's study.
+            Optuna's study. Of several objectives (see :mod:`rllama_sb3.optimization.measures`)
+            these are the values and the env return of the trial of the Pareto front with the
+            greatest env return; ``study.best_trials`` has the others.
 
         Raises:
             ConfigError: The storage or the folder cannot be used, or the study there is of another
@@ -309,8 +357,9 @@ class BayesianRewardOptimizer:
                 with suppress(StorageInternalError):
                     self._keep(study, results)
         best = self._best_trial()
-        assert best.value is not None  # It is complete.
-        return self.best_params, best.value, study
+        value = main_value(best)
+        assert value is not None  # It is complete.
+        return self.best_params, value, study
 
     def work(self, worker: int, crew: int = 0) -> None:
         """Runs trials of a study that exists until it has all of them: what a worker process does.
@@ -417,10 +466,12 @@ class BayesianRewardOptimizer:
         results = None
         if self._out is not None:
             objective = "last" if self._config is None else self._config.tuning.objective
-            results = ResultsFolder(self._out, self._config_of, objective)
+            params_of = partial(params_as_tried, space=self.search_space)
+            names = () if self._config is None else tuple(self._config.tuning.objectives)
+            results = ResultsFolder(self._out, self._config_of, objective, params_of, names)
         storage = open_storage(self._storage, heartbeat=self._heartbeat)
         purpose = describe_purpose(self.search_space.fingerprint(), self.base_config)
-        study = open_study(storage, self._study_name, purpose, direction=self._direction)
+        study = open_study(storage, self._study_name, purpose, directions=self._directions)
         if results is not None:
             results.check_free_for(study)
         clear_stop(study)
@@ -428,17 +479,28 @@ class BayesianRewardOptimizer:
         n_known = len(study.get_trials(deepcopy=False))
         if n_known:
             enqueue_again(study)
-        else:
-            base = self.search_space.base_values(self.base_config)
-            if base:
-                study.enqueue_trial(base, user_attrs={ORIGIN: BASE_ORIGIN})
+        enqueue_missing(study, self._first_trials(study))
         study.sampler = self._build_sampler(n_known, crew_number(study))
         study.pruner = self._build_pruner()
         warn_of_grid(study, self.n_trials)
         self.study = study
         return study, results
 
-    def _run(self, trial: Trial) -> float:
+    def _first_trials(self, study: Study) -> list[FirstTrial]:
+        origins = {t.user_attrs.get(ORIGIN) for t in study.get_trials(deepcopy=False)}
+        with warnings.catch_warnings():
+            if BASE_ORIGIN in origins:
+                warnings.simplefilter("ignore")  # The user was told when it was enqueued.
+            base = self.search_space.base_values(self.base_config)
+        trials = [FirstTrial(base, BASE_ORIGIN)] if base else []
+        for known in self._known_trials:
+            if all(known.params != trial.params for trial in trials):
+                trials.append(known)
+        if base and self._has_shaping:
+            trials.insert(1, FirstTrial(base, UNSHAPED_ORIGIN))
+        return trials
+
+    def _run(self, trial: Trial) -> float | tuple[float, ...]:
         self._present = trial
         claim(trial, self._worker)
         needless = why_needless(trial.study, trial, self.n_trials)
@@ -450,8 +512,10 @@ class BayesianRewardOptimizer:
             self._on_trial_start(trial)
         try:
             with _known_values_in_peace():
+                if self._constraints:
+                    refuse_violations(trial, self.generate_trial_config(trial), self._constraints)
                 value = self._objective(trial)
-            if not _is_number(value) and FAILURE not in trial.user_attrs:
+            if not _is_value(value) and FAILURE not in trial.user_attrs:
                 trial.set_user_attr(FAILURE, f"no finite value, but {value!r}")
             return value
         except KeyboardInterrupt:
@@ -488,7 +552,7 @@ class BayesianRewardOptimizer:
 
     def _config_of(self, trial: FrozenTrial) -> dict[str, Any]:
         fragment = self.search_space.replay(trial.params, trial.number)
-        return self.search_space.merge(self.base_config, fragment)
+        return as_tried(trial, self.search_space.merge(self.base_config, fragment))
 
     def _best_trial(self) -> FrozenTrial:
         if self.study is None:
@@ -497,6 +561,7 @@ class BayesianRewardOptimizer:
         if best is not None:
             return best
         trials = self.study.get_trials(deepcopy=False)
+        trials = [trial for trial in trials if trial.state != TrialState.WAITING]
         states = Counter(trial.state.name.lower() for trial in trials)
         counts = ", ".join(f"{n} {state}" for state, n in states.items()) or "no trials"
         reasons = [trial.user_attrs[FAILURE] for trial in trials if FAILURE in trial.user_attrs]
@@ -506,6 +571,12 @@ class BayesianRewardOptimizer:
         )
 
     def _build_sampler(self, n_known: int, worker: int = 0) -> BaseSampler:
+        sampler = self._build_seeing_sampler(n_known, worker)
+        if self._has_shaping and not isinstance(sampler, ExhaustiveSampler):
+            return BlindSampler(sampler, is_unshaped)
+        return sampler
+
+    def _build_seeing_sampler(self, n_known: int, worker: int) -> BaseSampler:
         if isinstance(self._sampler, BaseSampler):
             return self._sampler
         return build_sampler(
@@ -547,9 +618,9 @@ def _parse(
     return config, config.to_dict(), check_runnable(config)
 
 
-def _own_search_space(base: Mapping[str, Any]) -> Any:
+def _own_tuning(base: Mapping[str, Any], key: str, default: Any) -> Any:
     tuning = base.get("tuning")
-    return tuning.get("search_space", {}) if isinstance(tuning, Mapping) else {}
+    return tuning.get(key, default) if isinstance(tuning, Mapping) else default
 
 
 def _check_arguments(
@@ -601,6 +672,7 @@ def _check_search(
     return [
         *check_reach(space, base),
         *check_tuning(config.tuning, n_evaluations, space, sampler=sampler, pruner=pruner),
+        *check_objectives(config, sampler, pruner),
     ]
 
 
@@ -626,9 +698,11 @@ def _no_empty_folders_left(path: FilePath | None) -> Iterator[None]:
         raise
 
 
-def _is_number(value: Any) -> bool:
+def _is_value(value: Any) -> bool:
+    """Whether Optuna takes a trial's value, or values of several objectives, for numbers."""
+    values = value if isinstance(value, Sequence) else (value,)
     with suppress(TypeError, ValueError):
-        return not math.isnan(float(value))
+        return not any(math.isnan(float(number)) for number in values)
     return False
 
 

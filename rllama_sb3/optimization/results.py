@@ -5,9 +5,11 @@
     best.yaml         the best config so far as a whole experiment file, which `train` accepts
     best_model.zip    its model, with best_vecnormalize.pkl where it needs one
     trials.csv        one row for each trial
+    pareto.csv        of several objectives the trials that no other one beats in all of them
     trials/0003/      the run of a trial: TensorBoard logs, evaluations, config
 
-Of all models only those of the best trial are kept. Files are replaced whole, never half.
+Of all models only those of the best trial, and of a Pareto front, are kept. Files are replaced
+whole, never half.
 
 Machines that share a study share the folder too, and each keeps it up to date: what one writes, any
 other would have written. On a machine with a folder of its own there are the runs of its own
@@ -22,6 +24,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,9 +35,15 @@ from optuna.trial import FrozenTrial, TrialState
 from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.optimization.objective import N_STEPS, SECONDS, SEED_VALUES, trial_folder
-from rllama_sb3.optimization.study import FAILURE, best_trial
+from rllama_sb3.optimization.study import FAILURE, ORIGIN, best_trial, main_value, pareto_front
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
+
+ParamsOf = Callable[[FrozenTrial], Mapping[str, Any]]
+
+
+def _own_params(trial: FrozenTrial) -> Mapping[str, Any]:
+    return trial.params
 
 
 class ResultsFolder:
@@ -45,6 +54,8 @@ class ResultsFolder:
         config_of: Returns the config of a past trial.
         objective: Which model of a training is its result: its best one for ``best``, else its
             last one.
+        params_of: Returns the parameters that a past trial is shown with; its own by default.
+        objectives: Names of further objectives.
 
     Raises:
         ConfigError: The folder cannot be made or written to.
@@ -55,9 +66,12 @@ class ResultsFolder:
         path: Path,
         config_of: Callable[[FrozenTrial], Mapping[str, Any]],
         objective: str = "last",
+        params_of: ParamsOf = _own_params,
+        objectives: Sequence[str] = (),
     ) -> None:
         self.path = path
-        self._config_of = config_of
+        self._config_of, self._params_of = config_of, params_of
+        self._objectives = tuple(objectives)
         self._prefix = "best_" if objective == "best" else ""
         self._best_number: int | None = None
         self._cleared: set[int] = set()
@@ -97,19 +111,27 @@ class ResultsFolder:
             names: Optuna's parameter names in the order of their columns; others follow.
         """
         trials = study.get_trials(deepcopy=False)
-        _write(self.path / "trials.csv", render_trials(trials, names))
+        table = partial(
+            render_trials, names=names, params_of=self._params_of, objectives=self._objectives
+        )
+        _write(self.path / "trials.csv", table(trials))
         best = best_trial(study)
+        front = pareto_front(study) if self._objectives and best is not None else []
+        if front:
+            _write(self.path / "pareto.csv", table(front))
         if best is not None and best.number != self._best_number:
             is_kept = self._keep_model(best)
-            _write(self.path / "best.yaml", render_best(study, best, self._config_of(best)))
+            text = render_best(study, best, self._config_of(best), self._objectives)
+            _write(self.path / "best.yaml", text)
             # Otherwise it is looked for again, as folders that are shared may lag behind.
             self._best_number = best.number if is_kept else None
+        kept = {trial.number for trial in front} | ({best.number} if best is not None else set())
         for trial in trials:
-            if trial.state.is_finished() and (best is None or trial.number != best.number):
+            if trial.state.is_finished() and trial.number not in kept:
                 self._clear(trial.number)
 
     def _clear(self, number: int) -> None:
-        """Removes the models of a trial that is not the best one, and never will be."""
+        """Removes the models of a trial that is not among the best, and never will be."""
         if number not in self._cleared:
             for run in self._runs(number):
                 for name in _MODELS:
@@ -143,34 +165,55 @@ class ResultsFolder:
         return True
 
 
-def render_trials(trials: Sequence[FrozenTrial], names: Sequence[str] = ()) -> str:
-    """Returns the trials as CSV, one row each.
+def render_trials(
+    trials: Sequence[FrozenTrial],
+    names: Sequence[str] = (),
+    params_of: ParamsOf = _own_params,
+    objectives: Sequence[str] = (),
+) -> str:
+    """Returns the trials that have begun as CSV, one row each.
 
-    The columns are number, state and value, Optuna's parameters, the value of each seed, seconds,
-    environment steps, and why a trial failed or was pruned.
+    The columns are number, state and value, those of further objectives, Optuna's parameters, the
+    value of each seed, seconds,
+    environment steps, where a trial comes from that was not proposed, and why one failed or was
+    pruned.
     """
-    params = list(dict.fromkeys([*names, *(name for trial in trials for name in trial.params)]))
+    trials = [trial for trial in trials if trial.state != TrialState.WAITING]
+    shown = [params_of(trial) for trial in trials]
+    params = list(dict.fromkeys([*names, *(name for own in shown for name in own)]))
     n_seeds = max((len(trial.user_attrs.get(SEED_VALUES, ())) for trial in trials), default=0)
     seeds = [f"value_of_seed_{index}" for index in range(n_seeds)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["number", "state", "value", *params, *seeds, "seconds", "n_steps", "reason"])
-    for trial in trials:
+    last = ["seconds", "n_steps", "origin", "reason"]
+    writer.writerow(["number", "state", "value", *objectives, *params, *seeds, *last])
+    for trial, own in zip(trials, shown, strict=True):
         attrs = trial.user_attrs
         values = [*attrs.get(SEED_VALUES, ()), *[""] * n_seeds][:n_seeds]
-        row = [trial.number, trial.state.name.lower(), "" if trial.value is None else trial.value]
-        row += [trial.params.get(name, "") for name in params]
-        writer.writerow([*row, *values, _seconds(trial), attrs.get(N_STEPS, ""), _failure(trial)])
+        row = [trial.number, trial.state.name.lower()]
+        row += trial.values or [""] * (1 + len(objectives))
+        row += [own.get(name, "") for name in params]
+        row += [*values, _seconds(trial), attrs.get(N_STEPS, ""), attrs.get(ORIGIN, "")]
+        writer.writerow([*row, _failure(trial)])
     return text.getvalue()
 
 
-def render_best(study: Study, trial: FrozenTrial, config: Mapping[str, Any]) -> str:
+def render_best(
+    study: Study,
+    trial: FrozenTrial,
+    config: Mapping[str, Any],
+    objectives: Sequence[str] = (),
+) -> str:
     """Returns the config of the best trial as YAML, with a heading that says where it is from."""
     heading = (
         f"# The best config so far of the study {study.study_name!r}:\n"
-        f"# trial {trial.number}, value {trial.value!r} on the seeds that the search saw.\n"
+        f"# trial {trial.number}, value {main_value(trial)!r} on the seeds that the search saw.\n"
         "# On other seeds expect less: the best of many trials was lucky too.\n"
     )
+    if objectives:
+        values = zip(objectives, (trial.values or ())[1:], strict=True)
+        also = ", ".join(f"{name} {value!r}" for name, value in values)
+        heading += f"# It has {also}. Of the trials in pareto.csv its env return is the greatest.\n"
     try:
         return heading + dump_yaml(config)
     except ConfigError:

@@ -34,10 +34,10 @@ from optuna.trial import BaseTrial
 
 from rllama_sb3.config.merging import merge_configs
 from rllama_sb3.errors import ConfigError, Path, Problem, format_path
-from rllama_sb3.optimization.conditions import value_at
+from rllama_sb3.optimization.conditions import all_hold, assign, remove, value_at
 from rllama_sb3.optimization.known_trial import KnownTrial, NotSuggestedError, lies_outside
 from rllama_sb3.optimization.leaves import Leaf
-from rllama_sb3.optimization.space_parser import SpaceParser, assign
+from rllama_sb3.optimization.space_parser import SpaceParser
 
 SECTION: Final[Path] = ("tuning", "search_space")
 
@@ -77,7 +77,7 @@ class SearchSpace:
         """Returns the fragment of the config that a trial suggests, as plain values."""
         fragment: dict[str, Any] = {}
         for leaf in self.leaves:
-            if _applies(leaf, fragment):
+            if all_hold(leaf.when, fragment):
                 assign(fragment, leaf.path, leaf.suggest(trial))
         return fragment
 
@@ -88,8 +88,8 @@ class SearchSpace:
         """
         config = merge_configs(base, fragment)
         for path in dict.fromkeys(leaf.path for leaf in self.leaves):
-            if not any(_applies(leaf, config) for leaf in self.leaves if leaf.path == path):
-                _remove(config, path)
+            if not any(all_hold(leaf.when, config) for leaf in self.leaves if leaf.path == path):
+                remove(config, path)
         return config
 
     def replay(self, params: Mapping[str, Any], number: int = 0) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class SearchSpace:
         """
         fragment: dict[str, Any] = {}
         for leaf in self.leaves:
-            if not _applies(leaf, fragment):
+            if not all_hold(leaf.when, fragment):
                 continue
             try:
                 value = leaf.suggest(KnownTrial(params, number))
@@ -121,7 +121,7 @@ class SearchSpace:
         """
         params: dict[str, Any] = {}
         for leaf in self.leaves:
-            if not _applies(leaf, base):
+            if not all_hold(leaf.when, base):
                 continue
             value = value_at(base, leaf.path)
             found = leaf.parameters_for(value)
@@ -188,16 +188,6 @@ def check_search_space(
     parser = SpaceParser(base)
     parser.parse(space)
     return [problem.below(where) for problem in parser.problems]
-
-
-def _applies(leaf: Leaf, config: Mapping[str, Any]) -> bool:
-    return all(condition.holds(config) for condition in leaf.when)
-
-
-def _remove(config: dict[str, Any], path: Path) -> None:
-    parent = value_at(config, path[:-1])
-    if isinstance(parent, dict):
-        parent.pop(path[-1], None)
 
 
 def _warn(message: str) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rllama_sb3.config.merging import merge_configs
 from rllama_sb3.config.validation import problems_from_validation_error
 from rllama_sb3.errors import NO_VALUE, Path, Problem, did_you_mean, format_path
-from rllama_sb3.optimization.conditions import value_at
+from rllama_sb3.optimization.conditions import all_hold, assign, value_at
 from rllama_sb3.optimization.defaults import default_at, known_keys
 from rllama_sb3.optimization.dependencies import (
     check_all_apply,
@@ -111,7 +111,7 @@ class SpaceParser:
         leaves = [leaf for leaf in self.leaves if leaf.path == path]
         config = merge_configs(self.base, self.defaults)
         own = value_at(config, path)
-        fitting = [leaf for leaf in leaves if all(c.holds(config) for c in leaf.when)]
+        fitting = [leaf for leaf in leaves if all_hold(leaf.when, config)]
         if not fitting:
             if own is not NO_VALUE:
                 conditions = "; nor ".join(", ".join(map(str, leaf.when)) for leaf in leaves)
@@ -138,13 +138,6 @@ class SpaceParser:
         if not remedy.startswith("Did"):
             remedy = f"Add {format_path(path)} to the config, with the value you use today."
         return Problem(path, "must be a path of the config", remedy=remedy)
-
-
-def assign(fragment: dict[str, Any], path: Path, value: Any) -> None:
-    """Sets the value at a path of a fragment of the config."""
-    for key in path[:-1]:
-        fragment = fragment.setdefault(key, {})  # type: ignore[arg-type]
-    fragment[path[-1]] = value  # type: ignore[index]
 
 
 def _parse_leaf(entry: Any) -> tuple[LeafConfig | None, list[Problem]]:

@@ -53,8 +53,8 @@ _MADE_BY: Final = "rllama_sb3_made_by"
 _STOP: Final = "rllama_sb3_stop"
 # How often a trial is tried again whose process was ended from outside.
 MOST_RETRIES: Final = 2
-# They say how long the search goes on and what follows it, not what a trial is.
-_FREE_KEYS: Final = ("n_trials", "n_top_configs", "n_test_seeds")
+# They say how the search begins, how long it goes on and what follows it, not what a trial is.
+_FREE_KEYS: Final = ("n_trials", "n_top_configs", "n_test_seeds", "enqueue")
 
 
 def describe_purpose(fingerprint: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def open_study(
     name: str,
     purpose: Mapping[str, Any],
     *,
-    direction: str,
+    directions: Sequence[str],
     where: Path = ("study_name",),
 ) -> Study:
     """Makes a study, or opens the one of that name to go on with.
@@ -91,7 +91,9 @@ def open_study(
     # Whether it exists is not asked before: another process may be making it at this moment.
     with suppress(DuplicatedStudyError):
         study = optuna.create_study(
-            study_name=name, storage=storage, direction=StudyDirection[direction.upper()]
+            study_name=name,
+            storage=storage,
+            directions=[StudyDirection[direction.upper()] for direction in directions],
         )
         study.set_user_attr(_MADE_BY, this_process())
     study = optuna.load_study(study_name=name, storage=storage)
@@ -100,8 +102,8 @@ def open_study(
     if known is None and study.get_trials(deepcopy=False):
         rule = "must be a study of this package or a new name, but another program made it"
         raise ConfigError(Problem(where, rule, name, remedy))
-    if [d.name.lower() for d in study.directions] != [direction]:
-        rule = f"must be a study in the direction {direction!r}"
+    if [d.name.lower() for d in study.directions] != list(directions):
+        rule = f"must be a study in the direction {', '.join(map(repr, directions))}"
         raise ConfigError(Problem(where, rule, name, remedy))
     if known is None:
         study.set_user_attr(_MADE_FOR, dict(purpose))
@@ -114,6 +116,11 @@ def open_study(
     if problems:
         raise ConfigError(*problems)
     return study
+
+
+def read_purpose(study: Study) -> Mapping[str, Any] | None:
+    """Returns what a study was made for, as :func:`describe_purpose` says, if it says so."""
+    return study.user_attrs.get(_MADE_FOR)
 
 
 def crew_number(study: Study) -> int:
@@ -267,26 +274,46 @@ def clear_stop(study: Study) -> None:
 
 
 def enqueue_again(study: Study) -> None:
-    """Enqueues the parameters of trials that were interrupted, and of a base trial that failed.
+    """Enqueues the parameters of trials that were interrupted, and of first trials that failed.
 
     Each at most twice in a row: what ends the process each time must not hold up the study.
     """
     trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
     for trial in trials:
-        is_base = trial.user_attrs.get(ORIGIN) == BASE_ORIGIN
+        is_first = ORIGIN in trial.user_attrs
         failed = trial.state == TrialState.FAIL and REPEATS not in trial.user_attrs
-        if not failed or not (trial.user_attrs.get(INTERRUPTED) or is_base):
+        if not failed or not (trial.user_attrs.get(INTERRUPTED) or is_first):
             continue
         if trial.number not in retried and _n_retries(trial, trials) < MOST_RETRIES:
             _enqueue(study, trial)
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """Returns the complete trial with the best value, if there is one."""
+    """Returns the complete trial with the best value, if there is one.
+
+    Of several objectives it is the trial of the Pareto front with the best of the first, which is
+    the env return.
+    """
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return None
-    return study.best_trial
+    if len(study.directions) == 1:
+        return study.best_trial
+    return next(iter(pareto_front(study)), None)
+
+
+def pareto_front(study: Study) -> list[FrozenTrial]:
+    """Returns the complete trials that no other one beats in all objectives, the best first.
+
+    The order is that of the first objective. With one objective these are the best trials.
+    """
+    sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
+    return sorted(study.best_trials, key=lambda trial: sign * trial.values[0])
+
+
+def main_value(trial: FrozenTrial) -> float | None:
+    """Returns the value of a trial, of several the first, if it came to one."""
+    return trial.values[0] if trial.values else None
 
 
 def _enqueue(study: Study, trial: FrozenTrial) -> None:

@@ -55,12 +55,15 @@ def value_of_seed(means: Sequence[float], objective: str) -> float:
     return float(np.mean(means[-_n_last(objective) :]))
 
 
-def value_of_trial(values: Sequence[float], variance_penalty: float = 0.0) -> float:
+def value_of_trial(
+    values: Sequence[float], variance_penalty: float = 0.0, *, direction: str = "maximize"
+) -> float:
     """Returns what the values of seeds make together, or would make if the trial ended now.
 
     Args:
         values: The value of each seed so far, at least one.
         variance_penalty: λ, at least 0.
+        direction: Which way is better; where that is ``minimize`` the penalty is added.
 
     Example:
         >>> value_of_trial([8.0, 10.0, 12.0]), value_of_trial([8.0, 10.0, 12.0], 0.5)
@@ -69,7 +72,8 @@ def value_of_trial(values: Sequence[float], variance_penalty: float = 0.0) -> fl
     mean = float(np.mean(values))
     if len(values) < 2 or variance_penalty == 0.0:
         return mean
-    return mean - variance_penalty * float(np.std(values, ddof=1))
+    penalty = variance_penalty * float(np.std(values, ddof=1))
+    return mean - penalty if direction == "maximize" else mean + penalty
 
 
 def check_objective(

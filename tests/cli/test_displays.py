@@ -138,6 +138,34 @@ def test_quiet_shows_nothing() -> None:
         assert text_of(console) == ""
 
 
+def test_a_trial_without_shaping_is_shown_as_such() -> None:
+    console = make_console(terminal=False)
+    space = build_search_space(
+        {
+            "reward_shaping": {
+                "upright": {
+                    "weight_schedule": {
+                        "initial_weight": {"suggest": "float", "low": 1.0, "high": 9.0}
+                    }
+                }
+            },
+            **CONFIG.tuning.search_space,
+        },
+        CONFIG.to_dict(),
+    )
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial({NAME: 0.001}, user_attrs={"origin": "shaping off"})
+    display = StudyDisplay(console, CONFIG, quiet=False)
+    with display.shown(space):
+        trial = study.ask()
+        space.suggest(trial)
+        display.update(study)
+        study.tell(trial, 1.0)
+        display.update(study)
+    assert "shaping off learning_rate=0.001" in text_of(console)
+    assert "initial_weight" not in text_of(console)
+
+
 def test_values_are_shown_as_they_are() -> None:
     console = make_console()
     console.print(render_trials([TrialRow(0, "fail", None, "layers=[64, 64]")]))

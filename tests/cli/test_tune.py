@@ -32,7 +32,7 @@ def read_trials(out: Path = OUT) -> list[dict[str, str]]:
 
 def test_a_search_is_interrupted_resumed_and_reported_again(file: Path, tmp_path: Path) -> None:
     process = start("tune", "experiment.yaml", "--n-trials", "500", cwd=tmp_path)
-    output = interrupt_at(process, "trial ")
+    output = interrupt_at(process, "trial 0 (")
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert f"Interrupted. What was finished is kept in {OUT}" in output
@@ -93,9 +93,25 @@ def test_a_study_is_not_continued_with_another_config(file: Path) -> None:
     assert (OUT / "trials.csv").read_bytes() == before
 
 
+def test_a_search_begins_with_what_another_one_has_found(file: Path) -> None:
+    Path("best.yaml").write_text(tiny_yaml(algorithm={"params": {"learning_rate": 2e-4}}))
+    search = ("tune", "experiment.yaml", "--no-compare", "--quiet", "--n-trials", "3")
+    result = run(*search, "--warm-start", "best.yaml")
+    assert result.exit_code == 0, result.output
+    third = read_trials()[2]
+    assert third["algorithm.params.learning_rate"] == "0.0002"
+    assert third["origin"] == "warm start from best.yaml"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--warm-start", "no.yaml"], "no.yaml: must be an existing file"),
+        (["--warm-start", "nowhere"], "warm_start: must be a search to start from"),
+        (
+            ["--set", "tuning.enqueue=[{training: {seed: 1}}]"],
+            "--set: tuning.enqueue[0].training.seed: must be searched",
+        ),
         (["--n-trials", "0"], "--set: tuning.n_trials: must be at least 1, but got 0"),
         (["--storage", "mongodb://x/y"], "storage: must be a URL of sqlite, postgresql, mysql or"),
         (["--out", "experiment.yaml/x"], "out: must be a folder that can be made"),
@@ -130,14 +146,14 @@ def search_with(values: list[float], **changes: object) -> dict[str, object]:
 
 def test_the_best_trials_are_compared_with_the_users_config_and_without_shaping() -> None:
     candidates = search_with([1.0, 3.0, 2.0, 5.0], tuning={"n_top_configs": 2})
-    assert list(candidates) == [BASE_NAME, UNSHAPED_NAME, "trial 3", "trial 1"]
+    assert list(candidates) == [BASE_NAME, UNSHAPED_NAME, "trial 3", "trial 2"]
     assert candidates[UNSHAPED_NAME].reward_shaping == {}  # type: ignore[attr-defined]
 
 
 def test_the_users_config_is_not_compared_with_itself() -> None:
-    # Trial 0, the user's own values, is the best of the search.
+    # Trial 0, the user's own values, is the best of the search; trial 1 has no shaping.
     candidates = search_with([9.0, 3.0, 2.0])
-    assert list(candidates) == [BASE_NAME, UNSHAPED_NAME, "trial 1"]
+    assert list(candidates) == [BASE_NAME, UNSHAPED_NAME, "trial 2"]
 
 
 def test_there_is_no_shaping_to_leave_out_where_there_is_none() -> None:

@@ -305,16 +305,17 @@ def schedules(**leaves: Any) -> Space:
 
 def tune(space: Space, changes: Space | None = None, **arguments: Any) -> BayesianRewardOptimizer:
     base = tiny_experiment(**(changes or {}))
-    base["tuning"]["search_space"] = space
+    # The first two are the config as it stands, and the same without shaping.
+    base["tuning"] |= {"search_space": space, "n_trials": 3}
     return BayesianRewardOptimizer(base, **arguments)
 
 
 def test_a_key_of_one_schedule_type_is_searched_with_that_type_only() -> None:
     optimizer = tune(schedules(**DECAY), {"training": {"total_timesteps": 64}}, sampler="random")
     study = optimizer.optimize()[2]
-    decays = study.trials[1]
+    decays = study.trials[2]
     assert decays.params.keys() == {TYPE, f"{SCHEDULE}.decay_rate", f"{SCHEDULE}.decay_steps"}
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
 
 
 @pytest.mark.parametrize(
@@ -365,10 +366,10 @@ def test_the_algorithm_is_searched_together_with_its_own_parameters(tmp_path: Pa
     optimizer = tune(space, {"training": {"total_timesteps": 64}}, out=tmp_path, sampler="random")
     study = optimizer.optimize()[2]
     names = [trial.params["algorithm.name"] for trial in study.trials]
-    assert names == ["PPO", "DQN"]
-    dqn = optimizer.generate_trial_config(study.trials[1])["algorithm"]
+    assert names == ["PPO", "PPO", "DQN"]
+    dqn = optimizer.generate_trial_config(study.trials[2])["algorithm"]
     assert dqn["params"].keys() == {"batch_size", "learning_rate", "learning_starts", "buffer_size"}
-    trained = read_yaml(tmp_path / "trials" / "0001" / "config.yaml").data["algorithm"]
+    trained = read_yaml(tmp_path / "trials" / "0002" / "config.yaml").data["algorithm"]
     assert trained == dqn
 
 

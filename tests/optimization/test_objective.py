@@ -171,10 +171,11 @@ def test_a_penalty_takes_the_spread_of_the_seeds_off_the_value() -> None:
 
 
 def test_all_trials_train_from_the_same_seeds() -> None:
-    trials = build({"tuning": {"n_trials": 3, "seeds_per_trial": 2}}).optimize()[2].trials
+    trials = build({"tuning": {"n_trials": 4, "seeds_per_trial": 2}}).optimize()[2].trials
     assert [trial.user_attrs["seeds"] for trial in trials] == [
         [tuning_seed(0, i) for i in (0, 1)]
-    ] * 3
+    ] * 4
+    # The second one is the first without shaping.
     assert len({trial.params[LEARNING_RATE] for trial in trials}) == 3
 
 
@@ -302,14 +303,16 @@ class Discounts(BaseCallback):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[set[float]] = []
+        self.n_shaped = 0
 
     def _on_training_start(self) -> None:
         model: Any = self.model
-        venv = self.training_env
-        shapers = [shaper.gamma for shaper in venv.get_attr("shaper")]
-        buffer, normalize = model.replay_buffer, model.get_vec_normalize_env()
-        assert type(buffer) is RelabelingNStepReplayBuffer
-        self.seen.append({model.gamma, buffer.gamma, normalize.gamma, *shapers})
+        normalize = model.get_vec_normalize_env()
+        gammas = {model.gamma, normalize.gamma, model.replay_buffer.gamma}
+        if type(model.replay_buffer) is RelabelingNStepReplayBuffer:
+            self.n_shaped += 1
+            gammas |= {shaper.gamma for shaper in self.training_env.get_attr("shaper")}
+        self.seen.append(gammas)
 
     def _on_step(self) -> bool:
         return True
@@ -327,13 +330,14 @@ def test_all_discount_by_the_gamma_that_a_trial_suggests() -> None:
             "upright": {**upright, "weight_schedule": fading},
         },
         "algorithm": {"name": "DQN", "params": params},
-        "tuning": {"n_trials": 3, "search_space": {"algorithm": {"params": {"gamma": gamma}}}},
+        "tuning": {"n_trials": 4, "search_space": {"algorithm": {"params": {"gamma": gamma}}}},
     }
     discounts = Discounts()
     study = BayesianRewardOptimizer(config, training_callbacks=[discounts]).optimize()[2]
     suggested = [trial.params["algorithm.params.gamma"] for trial in study.trials]
     assert len(set(suggested)) == 3
     assert discounts.seen == [{value} for value in suggested]
+    assert discounts.n_shaped == 3  # all but the second trial
 
 
 def test_evaluations_are_told_as_they_come() -> None:
