@@ -21,7 +21,7 @@ nothing about it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -108,7 +108,7 @@ def build_constraints(
 
 
 def refuse_violations(
-    trial: Trial, config: Mapping[str, Any], constraints: list[Constraint]
+    trial: Trial, config: Mapping[str, Any], constraints: Sequence[Constraint]
 ) -> None:
     """Ends a trial whose config does not fulfil all constraints, and tells the sampler which.
 

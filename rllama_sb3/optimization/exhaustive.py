@@ -26,10 +26,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import ConfigError, Problem
+from rllama_sb3.optimization.attributes import FIXED, INTERRUPTED
 from rllama_sb3.optimization.finite import Point, distributions_of, points_of, values_of
 from rllama_sb3.optimization.first_trials import is_unshaped
 from rllama_sb3.optimization.search_space import SearchSpace
-from rllama_sb3.optimization.study import FIXED, INTERRUPTED
 
 _MISSING: Final = object()
 _OVER: Final = (TrialState.COMPLETE, TrialState.PRUNED)

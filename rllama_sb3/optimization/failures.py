@@ -32,5 +32,15 @@ def write_failure(out: Path | None, trial: BaseTrial, error: BaseException) -> N
         path.write_text(f"trial {trial.number}\n{params}\n\n{_render(error)}\n", encoding="utf-8")
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says.
+
+    Example:
+        >>> first_line(ValueError())
+        ''
+    """
+    return (str(error).splitlines() or [""])[0]
+
+
 def _render(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()

@@ -23,13 +23,13 @@ from optuna.study import Study
 from optuna.trial import BaseTrial, FrozenTrial
 
 from rllama_sb3.errors import NO_VALUE, Path, Problem, did_you_mean, format_path
+from rllama_sb3.optimization.attributes import ORIGIN
 from rllama_sb3.optimization.conditions import value_at
 from rllama_sb3.optimization.constraints import Constraint
 from rllama_sb3.optimization.judge import Judge, judging
 from rllama_sb3.optimization.known_configs import complete, parameters_of
 from rllama_sb3.optimization.known_trial import lies_outside
 from rllama_sb3.optimization.search_space import SearchSpace
-from rllama_sb3.optimization.study import ORIGIN
 
 UNSHAPED_ORIGIN: Final = "shaping off"
 ENQUEUE: Final[Path] = ("tuning", "enqueue")

@@ -42,13 +42,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import RllamaError
+from rllama_sb3.optimization.attributes import FAILURE
+from rllama_sb3.optimization.failures import first_line
 from rllama_sb3.optimization.measures import (
     Components,
     directions_of,
     measure,
     worse_than_seen,
 )
-from rllama_sb3.optimization.study import FAILURE
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards.schedules import build_schedule
 from rllama_sb3.seeding import tuning_seed
@@ -173,7 +174,7 @@ class _TrialRun:
         except Exception as error:
             self._n_steps += watch.n_steps
             if watch.has_diverged():
-                reason = f"seed {index} diverged: {type(error).__name__}: {_first_line(error)}"
+                reason = f"seed {index} diverged: {type(error).__name__}: {first_line(error)}"
                 raise _DivergedError(reason) from error
             raise
         self._n_steps += result.n_steps
@@ -289,7 +290,3 @@ def _values_of_divergence(
 
 def _is_finite(result: TrainResult) -> bool:
     return all(math.isfinite(evaluation.mean) for evaluation in result.evaluations)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]

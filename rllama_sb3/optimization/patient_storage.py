@@ -8,7 +8,7 @@ a trial's end                   it has ended; whether as was asked, is looked up
 a new trial, a waiting trial    whoever asked does not know that it is his, so it never gives a
                                 sign of life, and is taken over (:mod:`.study_database`)
 a trial in the queue            there are two of it; the later one is found needless when it
-                                begins (:func:`~rllama_sb3.optimization.study.why_needless`)
+                                begins (:func:`~rllama_sb3.optimization.progress.why_needless`)
 ==============================  ================================================================
 """
 

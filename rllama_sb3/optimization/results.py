@@ -34,8 +34,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
+from rllama_sb3.optimization.attributes import FAILURE, ORIGIN
 from rllama_sb3.optimization.objective import N_STEPS, SECONDS, SEED_VALUES, trial_folder
-from rllama_sb3.optimization.study import FAILURE, ORIGIN, best_trial, main_value, pareto_front
+from rllama_sb3.optimization.study import best_trial, main_value, pareto_front
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
 

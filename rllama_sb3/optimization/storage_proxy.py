@@ -34,7 +34,7 @@ from rllama_sb3.optimization.patience import (
     end_patience,
     patient,
 )
-from rllama_sb3.optimization.study import take_over_silent_trials
+from rllama_sb3.optimization.retries import take_over_silent_trials
 
 DEFAULT_PORT: Final = 13000
 # Requests that the proxy answers at the same time, each with a connection to the database.

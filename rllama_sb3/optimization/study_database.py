@@ -26,7 +26,8 @@ from optuna.storages._rdb.models import TrialHeartbeatModel, TrialModel
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from rllama_sb3.optimization.study import FIXED, MOST_RETRIES, ORIGIN, RETRY_OF
+from rllama_sb3.optimization.attributes import FIXED, ORIGIN, RETRY_OF
+from rllama_sb3.optimization.retries import MOST_RETRIES
 
 HEARTBEAT_SECONDS: Final = 15
 # Both in heartbeats: how old the last sign of life is that counts as silence, and how long after

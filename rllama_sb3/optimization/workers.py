@@ -28,13 +28,9 @@ from optuna.trial import FrozenTrial, TrialState
 from rllama_sb3.errors import RllamaError
 from rllama_sb3.optimization.owner import is_run_by
 from rllama_sb3.optimization.patience import end_patience
-from rllama_sb3.optimization.study import (
-    MOST_RETRIES,
-    close_abandoned_trials,
-    fail_trial,
-    n_finished,
-    read_stop,
-)
+from rllama_sb3.optimization.progress import n_finished
+from rllama_sb3.optimization.retries import MOST_RETRIES, close_abandoned_trials, fail_trial
+from rllama_sb3.optimization.study import read_stop
 from rllama_sb3.optimization.worker_task import WorkerTask, send_task
 from rllama_sb3.rewards.component import component_registry
 from rllama_sb3.rewards.potential_functions import potential_registry

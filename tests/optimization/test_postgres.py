@@ -26,7 +26,7 @@ from rllama_sb3.cli.tune import own_command
 from rllama_sb3.errors import ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
 from rllama_sb3.optimization.owner import OWNER, this_machine
-from rllama_sb3.optimization.study import n_finished
+from rllama_sb3.optimization.progress import n_finished
 
 SECRET = "s3cr3t-w0rd"
 SPACE = {"rate": {"suggest": "float", "low": 0.0, "high": 1.0, "name": "rate"}}

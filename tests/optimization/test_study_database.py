@@ -27,7 +27,8 @@ from rllama_sb3.optimization.patience import (
     patient,
 )
 from rllama_sb3.optimization.patient_storage import PatientStorage, is_away
-from rllama_sb3.optimization.study import n_finished, take_over_silent_trials, why_needless
+from rllama_sb3.optimization.progress import n_finished, why_needless
+from rllama_sb3.optimization.retries import take_over_silent_trials
 from rllama_sb3.optimization.study_database import StudyDatabase
 
 HEARTBEAT = 10
