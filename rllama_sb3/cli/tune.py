@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,14 +21,10 @@ from rllama_sb3.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
     from rich.console import Console
 
     from rllama_sb3.config import ExperimentConfig
     from rllama_sb3.optimization import BayesianRewardOptimizer
-
-BASE_NAME: Final = "your config"
-UNSHAPED_NAME: Final = "shaping off"
 
 
 def tune(
@@ -94,6 +89,7 @@ def tune(
     modules = import_modules(imports or ())
     from rllama_sb3.analysis.runs import available_cores
     from rllama_sb3.cli.console import get_console, say
+    from rllama_sb3.cli.search_report import own_command, say_places
 
     own = settings(overrides, tuning__n_trials=n_trials, tuning__seed=seed)
     console = get_console()
@@ -123,7 +119,7 @@ def tune(
             own_command(sys.argv[1:], storage),
         )
         raise typer.Exit(INTERRUPTED) from None
-    _say_places(console, out, storage, winner)
+    say_places(console, out, storage, winner)
 
 
 def _search(
@@ -144,6 +140,7 @@ def _search(
 
     from rllama_sb3.cli.console import say
     from rllama_sb3.cli.pareto_table import render_front
+    from rllama_sb3.cli.search_report import describe_search
     from rllama_sb3.cli.study_display import StudyDisplay
     from rllama_sb3.experiment import load_config, located_in
     from rllama_sb3.optimization import BayesianRewardOptimizer
@@ -171,7 +168,7 @@ def _search(
             _, _, study = optimizer.optimize()
     best = best_trial(study)
     assert best is not None  # Or the search would have ended with an error.
-    say(console, _describe_search(study.get_trials(deepcopy=False), best))
+    say(console, describe_search(study.get_trials(deepcopy=False), best))
     if experiment.tuning.objectives:
         front = pareto_front(study)
         say(console, f"No trial is better in all objectives than these {len(front)}, pareto.csv:")
@@ -193,6 +190,7 @@ def _compare(
     Returns:
         The config of the winner, where that is a trial that was not the best in the search.
     """
+    from rllama_sb3.analysis.candidates import choose_candidates, file_of_winner
     from rllama_sb3.cli.compare import run_comparison, show_comparison
     from rllama_sb3.cli.console import say
 
@@ -211,113 +209,4 @@ def _compare(
         imports=imports,
     )
     show_comparison(console, comparison, out)
-    return _config_of_trial(comparison.best.name, optimizer, out)
-
-
-def choose_candidates(
-    experiment: ExperimentConfig, optimizer: BayesianRewardOptimizer
-) -> dict[str, ExperimentConfig]:
-    """Returns what is compared by name: the user's config, the same unshaped, the best trials."""
-    from rllama_sb3.analysis.runs import run_key
-    from rllama_sb3.config import parse_experiment
-
-    # As the trials have it, with the defaults of what is searched.
-    base = parse_experiment(optimizer.base_config)
-    candidates = {BASE_NAME: base}
-    if base.reward_shaping:
-        candidates[UNSHAPED_NAME] = base.model_copy(update={"reward_shaping": {}})
-    known = {run_key(config, 0) for config in candidates.values()}
-    wanted = len(candidates) + experiment.tuning.n_top_configs
-    for trial in _by_value(optimizer):
-        config = parse_experiment(optimizer.generate_trial_config(trial))
-        # The first trial is the user's own config.
-        if run_key(config, 0) not in known and len(candidates) < wanted:
-            known.add(run_key(config, 0))
-            candidates[_trial_name(trial)] = config
-    return candidates
-
-
-def _config_of_trial(name: str, optimizer: BayesianRewardOptimizer, out: Path) -> Path | None:
-    from rllama_sb3.optimization.objective import trial_folder
-    from rllama_sb3.optimization.study import best_trial
-
-    trial = next((t for t in _by_value(optimizer) if _trial_name(t) == name), None)
-    assert optimizer.study is not None  # The search has run.
-    best = best_trial(optimizer.study)
-    if trial is None or best is None or trial.number == best.number:
-        return None
-    # One folder for each seed, if there are several; they differ in the seed only.
-    return next(iter(sorted(trial_folder(out, trial.number).rglob("config.yaml"))), None)
-
-
-def _trial_name(trial: FrozenTrial) -> str:
-    return f"trial {trial.number}"
-
-
-def _by_value(optimizer: BayesianRewardOptimizer) -> list[FrozenTrial]:
-    """Returns the trials that may be the best, by env return; of several objectives the front."""
-    from optuna.trial import TrialState
-
-    from rllama_sb3.optimization.study import pareto_front
-
-    assert optimizer.study is not None  # The search has run.
-    if len(optimizer.study.directions) > 1:
-        return pareto_front(optimizer.study)
-    complete = optimizer.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(complete, key=lambda trial: -(trial.value or 0.0))
-
-
-def _describe_search(trials: Sequence[FrozenTrial], best: FrozenTrial) -> str:
-    from collections import Counter
-
-    from rllama_sb3.cli.console import format_number
-    from rllama_sb3.optimization.study import main_value
-
-    states = Counter(trial.state.name.lower() for trial in trials if trial.state.is_finished())
-    counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
-    value = format_number(main_value(best))
-    return (
-        f"Search finished: {sum(states.values())} trials ({counts}). The best value is "
-        f"{value}, of trial {best.number}, on the seeds that the search saw."
-    )
-
-
-def _say_places(console: Console, out: Path, storage: str, winner: Path | None) -> None:
-    from rllama_sb3.cli.console import say_pairs, shell_line
-    from rllama_sb3.optimization.storage import shown_storage
-
-    shown = shown_storage(storage)
-    say_pairs(
-        console,
-        "Where everything is:",
-        [
-            *([("best on test seeds", f"{winner}")] if winner is not None else []),
-            ("best in the search", f"{out / 'best.yaml'}"),
-            ("its model", f"{out / 'best_model.zip'}"),
-            ("all trials", f"{out / 'trials.csv'}, {out / 'trials'}"),
-            ("the study", shown),
-        ],
-    )
-    dashboard = shell_line("optuna-dashboard", shown)
-    if importlib.util.find_spec("optuna_dashboard") is None:
-        dashboard += "   (after: pip install 'rllama-sb3[dashboard]')"
-    say_pairs(
-        console,
-        "What next:",
-        [
-            ("train it", shell_line("rllama-sb3", "train", winner or out / "best.yaml")),
-            ("judge it", shell_line("rllama-sb3", "evaluate", out)),
-            ("see curves", shell_line("tensorboard", "--logdir", out)),
-            ("see the study", dashboard),
-            ("search on", "the same command with a larger --n-trials"),
-        ],
-    )
-
-
-def own_command(arguments: Sequence[str], storage: str) -> str:
-    """Returns a command as it can be shown: the password of its storage is left out."""
-    from rllama_sb3.cli.console import shell_line
-    from rllama_sb3.optimization.storage import shown_storage
-
-    shown = (argument.replace(storage, shown_storage(storage)) for argument in arguments)
-    return "  " + shell_line("rllama-sb3", *shown)
+    return file_of_winner(comparison.best.name, optimizer, out)

@@ -20,7 +20,7 @@ from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
-from rllama_sb3.errors import Problem, RllamaError
+from rllama_sb3.errors import ConfigError, Problem, RllamaError
 from rllama_sb3.optimization.attributes import BASE_ORIGIN, FAILURE, ORIGIN
 from rllama_sb3.optimization.constraints import refuse_violations
 from rllama_sb3.optimization.exhaustive import warn_of_grid
@@ -264,8 +264,8 @@ class BayesianRewardOptimizer:
             greatest env return; ``study.best_trials`` has the others.
 
         Raises:
-            ConfigError: The storage or the folder cannot be used, or the study there is of another
-                search. Nothing has started.
+            ConfigError: The storage or the folder cannot be used, the study there is of another
+                search, or there is a ``trial_timeout`` without workers. Nothing has started.
             RllamaError: Every trial was pruned or failed.
             KeyboardInterrupt: What has ended is kept; calling again continues.
 
@@ -273,6 +273,10 @@ class BayesianRewardOptimizer:
             UserWarning: As of :meth:`SearchSpace.base_values`; or a grid has fewer or more points
                 than the study will have trials.
         """
+        if self._trial_timeout is not None and self._n_workers is None:
+            rule = "must be left out without worker processes, which alone can be ended"
+            remedy = "Set n_workers."
+            raise ConfigError(Problem(("trial_timeout",), rule, self._trial_timeout, remedy))
         with _no_empty_folders_left(self._out):
             study, results = self._open()
         self._keep(study, results)

@@ -109,7 +109,8 @@ def _read(source: str, own_storage: Any, own_name: str) -> Iterator[_Found]:
         url, name = f"sqlite:///{database}", ""
     study = _load(url, name)
     if study.study_name == own_name and _same_storage(url, own_storage):
-        raise ConfigError(Problem(_WHERE, "must be another study than the one to start", source))
+        rule = "must be another study than the one to start"
+        raise ConfigError(Problem(_WHERE, rule, study.study_name))
     purpose = read_purpose(study)
     if purpose is None:
         rule = "must be a study of this package, which says what its parameters mean"

@@ -10,7 +10,7 @@ import pytest
 from command_line import interrupt_at, run, start
 from tiny import tiny_experiment, tiny_yaml
 
-from rllama_sb3.cli.tune import BASE_NAME, UNSHAPED_NAME, choose_candidates
+from rllama_sb3.analysis.candidates import BASE_NAME, UNSHAPED_NAME, choose_candidates
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.optimization import BayesianRewardOptimizer
 

@@ -14,7 +14,7 @@ from command_line import run
 from stable_baselines3.common.callbacks import BaseCallback
 from tiny import tiny_experiment, tiny_yaml
 
-from rllama_sb3.cli.tune import choose_candidates
+from rllama_sb3.analysis.candidates import choose_candidates
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.experiment import load_config

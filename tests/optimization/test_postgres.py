@@ -22,7 +22,7 @@ from other_host import OTHER_HOST, move_there
 from postgres import Server
 from tiny import tiny_yaml
 
-from rllama_sb3.cli.tune import own_command
+from rllama_sb3.cli.search_report import own_command
 from rllama_sb3.errors import ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
 from rllama_sb3.optimization.owner import OWNER, this_machine
