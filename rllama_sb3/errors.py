@@ -108,6 +108,10 @@ class ComponentError(RllamaError):
     """A reward component raised, or gave a value that is not one finite number."""
 
 
+class OutOfMemoryError(RllamaError, MemoryError):
+    """Memory ran out, here or in a process that was killed for it; something smaller may run."""
+
+
 class MissingExtraError(RllamaError, ImportError):
     """An optional dependency is not installed.
 

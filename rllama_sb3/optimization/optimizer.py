@@ -52,7 +52,6 @@ from rllama_sb3.optimization.worker_task import WorkerTask
 from rllama_sb3.optimization.workers import (
     main_module_registrations,
     run_workers,
-    worker_logs,
 )
 
 _DEFAULT_NAME: Final = "rllama_sb3"
@@ -349,7 +348,7 @@ class BayesianRewardOptimizer:
             replace(self._task, crew=crew_number(study)),
             n_workers=self._n_workers,
             is_over=partial(is_over, n_trials=self.n_trials),
-            logs=worker_logs(self._out),
+            out=self._out,
             trial_timeout=self._trial_timeout,
             on_poll=poll,
         )

@@ -6,6 +6,7 @@ trials of the study until that has its total, or until the process that started 
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import Final
 import torch
 
 from rllama_sb3.optimization.optimizer import BayesianRewardOptimizer
-from rllama_sb3.optimization.worker_task import WorkerTask, receive_task
+from rllama_sb3.optimization.worker_task import SAY_WHERE_AND_END, WorkerTask, receive_task
 from rllama_sb3.rewards.component import register_component
 from rllama_sb3.rewards.potential_functions import register_potential
 from rllama_sb3.rewards.weight_schedule import register_schedule
@@ -32,6 +33,9 @@ def main() -> None:
     """Does what standard input says."""
     # Ctrl-C in a terminal reaches every process; the one in charge ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What ends the process says where it was, also in code that is not Python's.
+    faulthandler.enable(all_threads=False)
+    faulthandler.register(SAY_WHERE_AND_END, all_threads=False, chain=True)
     stream = sys.stdin.buffer
     task, worker = receive_task(stream)
     threading.Thread(target=_end_with, args=(stream.fileno(),), daemon=True).start()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 import cloudpickle
+
+SAY_WHERE_AND_END: Final = signal.SIGUSR1
+"""Ends a worker; first it writes to its log where in the code it is."""
 
 _LENGTH_BYTES: Final = 8
 
