@@ -102,3 +102,17 @@ def diverges(trial: optuna.Trial) -> float:
     """Gives no number in one trial."""
     value = quick(trial)
     return float("nan") if trial.number == 1 else value
+
+
+def fills_the_disk(trial: optuna.Trial, file: str | None, room: str) -> float:
+    """Finds no room for what it writes to a file or else to the study, until there is some."""
+    value = quick(trial)
+    if trial.number == 1 and not Path(room).exists():
+        # A file of this process that would grow further is not written any more.
+        size = 2**12 if file is None else 2**19
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        if file is None:
+            trial.set_user_attr("much", "x" * 2**20)
+        else:
+            Path(file).write_bytes(bytes(2**20))
+    return value

@@ -17,6 +17,7 @@ PACKAGE = Path(rllama_sb3.__file__).parent
 # the modules of one folder, whose own order is given where it matters.
 ROWS: list[list[str]] = [
     ["errors", "lifetime", "seeding"],
+    ["disk"],
     ["config.models", "config.yaml_text"],
     ["config.loading"],
     ["config.merging"],

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import torch
 from optuna.trial import BaseTrial, FrozenTrial
+
+from rllama_sb3.errors import causes_of
 
 # What torch raises is a RuntimeError like any other.
 _TORCH_WORDS: Final = "can't allocate memory"
@@ -46,11 +47,14 @@ def write_failure(out: Path | None, trial: BaseTrial | FrozenTrial, what: str) -
     if out is None:
         return
     path = failure_file(out, trial.number)
-    # A disk that is full is perhaps why it failed; the study has the reason as well.
-    with suppress(OSError):
+    params = "\n".join(f"{name} = {value!r}" for name, value in trial.params.items())
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        params = "\n".join(f"{name} = {value!r}" for name, value in trial.params.items())
         path.write_text(f"trial {trial.number}\n{params}\n\n{what}\n", encoding="utf-8")
+    except OSError:
+        # The disk is perhaps full. The study has the reason, which is written when there is room.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
@@ -64,7 +68,7 @@ def ran_out_of_memory(error: BaseException) -> bool:
         isinstance(cause, MemoryError | torch.OutOfMemoryError)
         or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
         or (isinstance(cause, RuntimeError) and _TORCH_WORDS in str(cause))
-        for cause in _causes(error)
+        for cause in causes_of(error)
     )
 
 
@@ -81,11 +85,3 @@ def first_line(error: BaseException) -> str:
 def render_error(error: BaseException) -> str:
     """Returns the traceback of an error, with those of its causes."""
     return "".join(traceback.format_exception(error)).rstrip()
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and what it was raised from."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__

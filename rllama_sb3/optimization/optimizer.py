@@ -285,11 +285,13 @@ class BayesianRewardOptimizer:
                     self._run_here(study, results)
                 else:
                     self._run_workers(study, results)
-            finally:
-                # Optuna calls no callback after a trial that raised; and what the storage does not
-                # answer now it is asked below.
-                with suppress(StorageInternalError):
+            except BaseException:
+                # Optuna calls no callback after a trial that raised. What cannot be written or
+                # asked now must not hide why.
+                with suppress(StorageInternalError, OSError):
                     self._keep(study, results)
+                raise
+            self._keep(study, results)
         best = self._best_trial()
         value = main_value(best)
         assert value is not None  # It is complete.

@@ -257,17 +257,18 @@ def _failure(trial: FrozenTrial) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = _beside(path)
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    _replace(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _copy(source: Path, target: Path) -> None:
-    beside = _beside(target)
-    shutil.copyfile(source, beside)
-    os.replace(beside, target)
+    _replace(target, lambda beside: shutil.copyfile(source, beside))
 
 
-def _beside(path: Path) -> Path:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     # Other machines write to the same folder.
-    return path.with_name(f".{path.name}.{socket.gethostname()}_{os.getpid()}.partial")
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}_{os.getpid()}.partial")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

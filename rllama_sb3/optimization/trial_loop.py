@@ -19,6 +19,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from rllama_sb3.disk import why_not_written
 from rllama_sb3.optimization.attributes import FAILURE, INTERRUPTED
 from rllama_sb3.optimization.exhaustive import is_exhausted
 from rllama_sb3.optimization.failures import (
@@ -143,6 +144,11 @@ class TrialLoop:
             raise  # It is not the trial that failed.
         except Exception as error:
             self._present = None
+            unwritten = why_not_written(error)
+            if unwritten is not None:
+                trial.set_user_attr(INTERRUPTED, True)
+                trial.set_user_attr(FAILURE, unwritten)
+                raise
             trial.set_user_attr(FAILURE, f"{type(error).__name__}: {first_line(error)}")
             write_failure(self._out, trial, render_error(error))
             if ran_out_of_memory(error):

@@ -12,12 +12,20 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from contextlib import suppress
 from typing import Final
 
 import torch
 
+from rllama_sb3.disk import why_not_written
 from rllama_sb3.optimization.optimizer import BayesianRewardOptimizer
-from rllama_sb3.optimization.worker_task import SAY_WHERE_AND_END, WorkerTask, receive_task
+from rllama_sb3.optimization.worker_task import (
+    DISK_FAILED,
+    SAY_WHERE_AND_END,
+    WorkerTask,
+    receive_task,
+)
 from rllama_sb3.rewards.component import register_component
 from rllama_sb3.rewards.potential_functions import register_potential
 from rllama_sb3.rewards.weight_schedule import register_schedule
@@ -41,7 +49,15 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(stream.fileno(),), daemon=True).start()
     torch.set_num_threads(1)
     _prepare(task)
-    BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew)
+    try:
+        BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew)
+    except Exception as error:
+        if why_not_written(error) is None:
+            raise
+        with suppress(OSError):
+            traceback.print_exc()
+        # Python's own end would write once more, and have another exit code when that fails.
+        os._exit(DISK_FAILED)
 
 
 def _prepare(task: WorkerTask) -> None:

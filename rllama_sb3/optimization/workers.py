@@ -32,7 +32,12 @@ from rllama_sb3.optimization.patience import end_patience
 from rllama_sb3.optimization.progress import n_finished
 from rllama_sb3.optimization.retries import MOST_RETRIES, close_abandoned_trials, fail_trial
 from rllama_sb3.optimization.study import read_stop
-from rllama_sb3.optimization.worker_task import SAY_WHERE_AND_END, WorkerTask, send_task
+from rllama_sb3.optimization.worker_task import (
+    DISK_FAILED,
+    SAY_WHERE_AND_END,
+    WorkerTask,
+    send_task,
+)
 from rllama_sb3.rewards.component import component_registry
 from rllama_sb3.rewards.potential_functions import potential_registry
 from rllama_sb3.rewards.schedules import schedule_registry
@@ -130,7 +135,8 @@ def run_workers(
         end_patience(study._storage)
         raise
     finally:
-        with suppress(StorageInternalError):
+        # What cannot be written or asked now must not hide why.
+        with suppress(StorageInternalError, OSError):
             crew.dismiss()
             if on_poll is not None:
                 on_poll(study)
@@ -192,6 +198,14 @@ class _Crew:
         """Sees to a worker that has ended by itself."""
         if code == 0 or read_stop(self._study) is not None:
             return
+        if code == DISK_FAILED:
+            with suppress(StorageInternalError):  # The disk is perhaps that of the study.
+                close_abandoned_trials(self._study, "its worker could not write to the disk")
+            raise RllamaError(
+                "a worker of the search could not write to the disk, which is full or fails "
+                f"(output in {self._logs}). Make room, and give the same command again: what was "
+                "finished is kept."
+            )
         if code > 0:
             raise RllamaError(
                 f"a worker of the search ended with exit code {code}. The end of {worker.log}:\n"

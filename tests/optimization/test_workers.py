@@ -174,6 +174,30 @@ def test_a_trial_without_a_finite_value_fails_and_the_search_goes_on(tmp_path: P
     assert failure(tmp_path, 1).splitlines()[-1] == "no finite value, but nan"
 
 
+@pytest.mark.parametrize("what", ["study", "file"])
+def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(
+    tmp_path: Path, what: str
+) -> None:
+    room = tmp_path / "room"
+    file = None if what == "study" else str(tmp_path / what)
+    full = functools.partial(objectives.fills_the_disk, file=file, room=str(room))
+    with pytest.raises(RllamaError, match="could not write to the disk, which is full") as caught:
+        build(tmp_path, full, n_trials=3, n_workers=1).optimize()
+    assert "the same command again" in str(caught.value)
+    assert caught.value.__context__ is None
+    room.touch()
+    study = build(tmp_path, full, n_trials=3, n_workers=1).optimize()[2]
+    assert counts(study) == {"COMPLETE": 3, "FAIL": 1}
+    assert n_finished(study) == 3
+    failed = study.trials[1]
+    # The worker itself could say why only where it could write to the study.
+    reason = "its worker could not write to the disk" if what == "study" else "File too large"
+    assert failed.user_attrs["failure"] == reason
+    assert reason in failure(tmp_path, 1)
+    again = [trial for trial in study.trials if trial.user_attrs.get("retry_of") == 1]
+    assert [trial.params for trial in again] == [failed.params]
+
+
 SEARCH = """
 import functools, sys
 import objectives
