@@ -12,7 +12,7 @@ carries all problems of one piece of input, not the first alone.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -108,6 +108,10 @@ class ComponentError(RllamaError):
     """A reward component raised, or gave a value that is not one finite number."""
 
 
+class OutOfMemoryError(RllamaError, MemoryError):
+    """Memory ran out, here or in a process that was killed for it; something smaller may run."""
+
+
 class MissingExtraError(RllamaError, ImportError):
     """An optional dependency is not installed.
 
@@ -125,6 +129,22 @@ class MissingExtraError(RllamaError, ImportError):
             f"{self.feature} needs a package that is not installed. "
             f"Run: pip install 'rllama-sb3[{self.extra}]'"
         )
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and all that its traceback shows before it, the last one first.
+
+    Example:
+        >>> error = ValueError("outer")
+        >>> error.__cause__ = KeyError("inner")
+        >>> [type(cause).__name__ for cause in causes_of(error)]
+        ['ValueError', 'KeyError']
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        hidden = cause.__suppress_context__
+        cause = cause.__cause__ or (None if hidden else cause.__context__)
 
 
 def format_path(path: Sequence[str | int]) -> str:

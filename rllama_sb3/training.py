@@ -34,7 +34,8 @@ from rllama_sb3.callbacks import (
 from rllama_sb3.config.models import ExperimentConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config, choose_shaping
-from rllama_sb3.errors import ConfigError, Problem, RllamaError
+from rllama_sb3.envs.processes import describe_end
+from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.rewards.build import check_reward_shaping
 from rllama_sb3.rewards.schedules import build_schedule
 from rllama_sb3.run_folder import RunFolder
@@ -132,8 +133,9 @@ def train(
             if on_evaluation is not None:
                 on_evaluation(evaluation)
 
+        eval_envs = _build_eval_envs(config, stack)
         judge = TrialEvalCallback(
-            _build_eval_envs(config, stack),
+            eval_envs,
             trial,
             n_eval_episodes=config.evaluation.n_episodes,
             n_evaluations=config.evaluation.n_evaluations,
@@ -147,7 +149,7 @@ def train(
         teller = RewardShapingCallback() if config.reward_shaping else EnvReturnCallback()
         started = time.perf_counter()
         with _recorded(folder, model, judge):
-            _learn(model, config, [teller, judge, *callbacks])
+            _learn(model, config, [teller, judge, *callbacks], eval_envs)
         return TrainResult(
             model=model,
             env_return=_last_mean(judge),
@@ -244,17 +246,18 @@ def _build_eval_envs(config: ExperimentConfig, stack: ExitStack) -> VecEnv:
 
 
 def _learn(
-    model: BaseAlgorithm, config: ExperimentConfig, callbacks: Sequence[BaseCallback]
+    model: BaseAlgorithm,
+    config: ExperimentConfig,
+    callbacks: Sequence[BaseCallback],
+    eval_envs: VecEnv,
 ) -> None:
     try:
         model.learn(config.training.total_timesteps, callback=list(callbacks))
     except (EOFError, BrokenPipeError, ConnectionResetError) as error:
         if config.env.vec_env != "subproc":
             raise
-        raise RllamaError(
-            "the process of an environment ended in the middle of the training. "
-            "Its own error is printed above"
-        ) from error
+        venvs = [venv for venv in (model.get_env(), eval_envs) if venv is not None]
+        raise describe_end(venvs) from error
 
 
 def _last_mean(judge: TrialEvalCallback) -> float:

@@ -209,7 +209,7 @@ def _watch(storage: str, n_trials: int, logs: Path) -> None:
         WorkerTask({}),
         n_workers=0,  # they are started elsewhere
         is_over=lambda study: n_finished(study) >= n_trials,
-        logs=logs,
+        out=logs,
         on_poll=lambda study: study.get_trials(deepcopy=False) and None,
     )
 

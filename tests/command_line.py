@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,28 @@ def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+def start(
+    *arguments: str | Path,
+    cwd: Path,
+    ignored: Sequence[signal.Signals] = (),
+    stderr: int = subprocess.STDOUT,
+) -> subprocess.Popen[str]:
     """Starts a command in a process of its own, as from a shell."""
+
+    def set_signals() -> None:
+        # Tests that run in the background ignore Ctrl-C, and so would what they start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
     return subprocess.Popen(
         [sys.executable, "-m", "rllama_sb3", *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         text=True,
-        # Tests that run in the background ignore Ctrl-C, and so would what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=set_signals,
     )
 
 

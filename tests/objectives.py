@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import optuna
+import torch
+
+from rllama_sb3.errors import ComponentError
 
 
 def quick(trial: optuna.Trial, seconds: float = 0.0) -> float:
@@ -33,6 +40,7 @@ def killed_once(trial: optuna.Trial, marker: str, number: int = 2) -> float:
     value = quick(trial)
     if trial.number == number and not Path(marker).exists():
         Path(marker).touch()
+        print("about to die", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     return value
 
@@ -55,12 +63,31 @@ def broken(trial: optuna.Trial, marker: str) -> float:
     return value
 
 
-def out_of_memory(trial: optuna.Trial) -> float:
-    """Has too little memory in one trial."""
+def eats_memory(trial: optuna.Trial, what: str) -> float:
+    """In one trial takes memory until there is no more."""
     value = quick(trial)
     if trial.number == 1:
-        raise MemoryError("an array of 1 TiB")
+        with memory_limit(256 * 2**20):
+            hoard: list[object] = []
+            try:
+                while True:
+                    hoard.append(np.ones(2**22) if what == "numpy" else torch.ones(2**23))
+            except Exception as error:
+                # What raises in a component is told of like so.
+                raise ComponentError(f"component 'hungry' failed: {error}") from error
     return value
+
+
+@contextmanager
+def memory_limit(more: int) -> Iterator[None]:
+    """Lets this process have so many bytes more than it has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def hangs(trial: optuna.Trial) -> float:
@@ -75,3 +102,17 @@ def diverges(trial: optuna.Trial) -> float:
     """Gives no number in one trial."""
     value = quick(trial)
     return float("nan") if trial.number == 1 else value
+
+
+def fills_the_disk(trial: optuna.Trial, file: str | None, room: str) -> float:
+    """Finds no room for what it writes to a file or else to the study, until there is some."""
+    value = quick(trial)
+    if trial.number == 1 and not Path(room).exists():
+        # A file of this process that would grow further is not written any more.
+        size = 2**12 if file is None else 2**19
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        if file is None:
+            trial.set_user_attr("much", "x" * 2**20)
+        else:
+            Path(file).write_bytes(bytes(2**20))
+    return value

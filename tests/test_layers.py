@@ -16,7 +16,8 @@ PACKAGE = Path(rllama_sb3.__file__).parent
 # From the bottom of the package to its top. Modules in one row do not import each other, but for
 # the modules of one folder, whose own order is given where it matters.
 ROWS: list[list[str]] = [
-    ["errors", "seeding"],
+    ["errors", "lifetime", "seeding"],
+    ["disk"],
     ["config.models", "config.yaml_text"],
     ["config.loading"],
     ["config.merging"],

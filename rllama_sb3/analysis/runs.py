@@ -10,7 +10,6 @@ import math
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +20,7 @@ from typing import Any, Final, NoReturn
 
 from rllama_sb3.config import ExperimentConfig
 from rllama_sb3.errors import ConfigError, Problem, RllamaError
+from rllama_sb3.lifetime import end_with_parent
 
 _COLUMNS: Final = ("key", "config", "seed", "env_return")
 
@@ -195,16 +195,9 @@ def _worker_pool(n_workers: int, imports: Sequence[str]) -> Iterator[ProcessPool
 def _begin_worker(imports: Sequence[str]) -> None:
     # Ctrl-C in a terminal reaches every process; the one in charge ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     for module in imports:
         importlib.import_module(module)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _train(data: dict[str, Any], seed: int) -> float:

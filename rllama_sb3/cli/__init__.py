@@ -33,5 +33,8 @@ for _command in (
 
 
 def main() -> None:
-    """Runs the command line; ends the process with 0, 1 (failed), 2 (bad input) or 130 (Ctrl-C)."""
+    """Runs the command line.
+
+    It ends the process with 0, 1 (failed), 2 (bad input) or 130 (Ctrl-C, SIGTERM or SIGHUP).
+    """
     app(prog_name="rllama-sb3")

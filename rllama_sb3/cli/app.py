@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from rllama_sb3 import __version__
+from rllama_sb3.disk import why_not_written
 from rllama_sb3.errors import ConfigError, MissingExtraError, RllamaError
 
 FAILED: Final = 1
@@ -26,7 +29,7 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with _short_warnings():
+            with _short_warnings(), _ended_like_ctrl_c():
                 return super().invoke(ctx)
         except ConfigError as error:
             for problem in error.problems:
@@ -40,6 +43,29 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("Interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            reason = why_not_written(error)
+            if reason is None:
+                raise
+            remedy = "Make room, and give the same command again: what `tune` and `compare` have "
+            typer.echo(f"the disk cannot be written: {reason}. {remedy}finished is kept.", err=True)
+            raise typer.Exit(FAILED) from None
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Lets what else asks a process to end do so: `kill`, Slurm, a terminal that is closed."""
+    # One that is ignored already is so by the wish of the user: nohup.
+    taken = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []  # signals are not for others to take
+    for number in taken:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

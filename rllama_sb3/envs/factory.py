@@ -23,6 +23,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from rllama_sb3.config.models import EnvConfig, NormalizeConfig
+from rllama_sb3.envs.processes import make_in_process
 from rllama_sb3.envs.vec_wrapper import VecRewardShaping
 from rllama_sb3.envs.wrapper import RewardShapingWrapper
 from rllama_sb3.errors import ConfigError, Path, Problem, did_you_mean
@@ -114,8 +115,9 @@ def build_vec_env(
         around_each = partial(
             RewardShapingWrapper, reward_shaping=shaper, record_components=record_components
         )
+    make = partial(_make, spec, env.kwargs, wrappers)
     venv: VecEnv = make_vec_env(
-        partial(_make, spec, env.kwargs, wrappers),
+        partial(make_in_process, make) if vec_env == "subproc" else make,
         n_envs=n_envs,
         seed=seed,
         wrapper_class=around_each,

@@ -52,7 +52,6 @@ from rllama_sb3.optimization.worker_task import WorkerTask
 from rllama_sb3.optimization.workers import (
     main_module_registrations,
     run_workers,
-    worker_logs,
 )
 
 _DEFAULT_NAME: Final = "rllama_sb3"
@@ -286,11 +285,13 @@ class BayesianRewardOptimizer:
                     self._run_here(study, results)
                 else:
                     self._run_workers(study, results)
-            finally:
-                # Optuna calls no callback after a trial that raised; and what the storage does not
-                # answer now it is asked below.
-                with suppress(StorageInternalError):
+            except BaseException:
+                # Optuna calls no callback after a trial that raised. What cannot be written or
+                # asked now must not hide why.
+                with suppress(StorageInternalError, OSError):
                     self._keep(study, results)
+                raise
+            self._keep(study, results)
         best = self._best_trial()
         value = main_value(best)
         assert value is not None  # It is complete.
@@ -349,7 +350,7 @@ class BayesianRewardOptimizer:
             replace(self._task, crew=crew_number(study)),
             n_workers=self._n_workers,
             is_over=partial(is_over, n_trials=self.n_trials),
-            logs=worker_logs(self._out),
+            out=self._out,
             trial_timeout=self._trial_timeout,
             on_poll=poll,
         )

@@ -7,6 +7,7 @@
     trials.csv        one row for each trial
     pareto.csv        of several objectives the trials that no other one beats in all of them
     trials/0003/      the run of a trial: TensorBoard logs, evaluations, config
+    failures/0003.txt why a trial failed or diverged, with its traceback or the end of its log
 
 Of all models only those of the best trial, and of a Pareto front, are kept. Files are replaced
 whole, never half.
@@ -35,7 +36,14 @@ from optuna.trial import FrozenTrial, TrialState
 from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.optimization.attributes import FAILURE, ORIGIN
-from rllama_sb3.optimization.objective import N_STEPS, SECONDS, SEED_VALUES, trial_folder
+from rllama_sb3.optimization.failures import failure_file, write_failure
+from rllama_sb3.optimization.objective import (
+    DIVERGED,
+    N_STEPS,
+    SECONDS,
+    SEED_VALUES,
+    trial_folder,
+)
 from rllama_sb3.optimization.study import best_trial, main_value, pareto_front
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
@@ -76,6 +84,7 @@ class ResultsFolder:
         self._prefix = "best_" if objective == "best" else ""
         self._best_number: int | None = None
         self._cleared: set[int] = set()
+        self._noted: set[int] = set()
         try:
             path.mkdir(parents=True, exist_ok=True)
             writable = os.access(path, os.W_OK)
@@ -116,6 +125,7 @@ class ResultsFolder:
             render_trials, names=names, params_of=self._params_of, objectives=self._objectives
         )
         _write(self.path / "trials.csv", table(trials))
+        self._note_failures(trials)
         best = best_trial(study)
         front = pareto_front(study) if self._objectives and best is not None else []
         if front:
@@ -130,6 +140,16 @@ class ResultsFolder:
         for trial in trials:
             if trial.state.is_finished() and trial.number not in kept:
                 self._clear(trial.number)
+
+    def _note_failures(self, trials: Sequence[FrozenTrial]) -> None:
+        """Writes down why trials failed or diverged, where whoever ended them did not say more."""
+        for trial in trials:
+            diverged = trial.state.is_finished() and trial.user_attrs.get(DIVERGED, False)
+            if trial.number in self._noted or not (diverged or trial.state == TrialState.FAIL):
+                continue
+            if not failure_file(self.path, trial.number).exists():
+                write_failure(self.path, trial, _failure(trial))
+            self._noted.add(trial.number)
 
     def _clear(self, number: int) -> None:
         """Removes the models of a trial that is not among the best, and never will be."""
@@ -237,17 +257,18 @@ def _failure(trial: FrozenTrial) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = _beside(path)
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    _replace(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _copy(source: Path, target: Path) -> None:
-    beside = _beside(target)
-    shutil.copyfile(source, beside)
-    os.replace(beside, target)
+    _replace(target, lambda beside: shutil.copyfile(source, beside))
 
 
-def _beside(path: Path) -> Path:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     # Other machines write to the same folder.
-    return path.with_name(f".{path.name}.{socket.gethostname()}_{os.getpid()}.partial")
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}_{os.getpid()}.partial")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

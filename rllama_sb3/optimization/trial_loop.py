@@ -19,9 +19,16 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from rllama_sb3.disk import why_not_written
 from rllama_sb3.optimization.attributes import FAILURE, INTERRUPTED
 from rllama_sb3.optimization.exhaustive import is_exhausted
-from rllama_sb3.optimization.failures import describe_failure, first_line, write_failure
+from rllama_sb3.optimization.failures import (
+    describe_failure,
+    first_line,
+    ran_out_of_memory,
+    render_error,
+    write_failure,
+)
 from rllama_sb3.optimization.owner import claim
 from rllama_sb3.optimization.patience import StorageAwayError
 from rllama_sb3.optimization.progress import Progress, read_progress, why_needless
@@ -137,11 +144,17 @@ class TrialLoop:
             raise  # It is not the trial that failed.
         except Exception as error:
             self._present = None
+            unwritten = why_not_written(error)
+            if unwritten is not None:
+                trial.set_user_attr(INTERRUPTED, True)
+                trial.set_user_attr(FAILURE, unwritten)
+                raise
             trial.set_user_attr(FAILURE, f"{type(error).__name__}: {first_line(error)}")
-            write_failure(self._out, trial, error)
-            # What runs out of memory with these values need not with others.
-            if not isinstance(error, MemoryError):
-                stop_study(trial.study, describe_failure(trial, error))
+            write_failure(self._out, trial, render_error(error))
+            if ran_out_of_memory(error):
+                # With other values it need not.
+                raise MemoryError(first_line(error)) from error
+            stop_study(trial.study, describe_failure(trial, error))
             raise
 
     def _was_taken_away(self, study: Study) -> bool:

@@ -6,17 +6,26 @@ trials of the study until that has its total, or until the process that started 
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import signal
 import sys
 import threading
+import traceback
+from contextlib import suppress
 from typing import Final
 
 import torch
 
+from rllama_sb3.disk import why_not_written
 from rllama_sb3.optimization.optimizer import BayesianRewardOptimizer
-from rllama_sb3.optimization.worker_task import WorkerTask, receive_task
+from rllama_sb3.optimization.worker_task import (
+    DISK_FAILED,
+    SAY_WHERE_AND_END,
+    WorkerTask,
+    receive_task,
+)
 from rllama_sb3.rewards.component import register_component
 from rllama_sb3.rewards.potential_functions import register_potential
 from rllama_sb3.rewards.weight_schedule import register_schedule
@@ -32,12 +41,23 @@ def main() -> None:
     """Does what standard input says."""
     # Ctrl-C in a terminal reaches every process; the one in charge ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What ends the process says where it was, also in code that is not Python's.
+    faulthandler.enable(all_threads=False)
+    faulthandler.register(SAY_WHERE_AND_END, all_threads=False, chain=True)
     stream = sys.stdin.buffer
     task, worker = receive_task(stream)
     threading.Thread(target=_end_with, args=(stream.fileno(),), daemon=True).start()
     torch.set_num_threads(1)
     _prepare(task)
-    BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew)
+    try:
+        BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew)
+    except Exception as error:
+        if why_not_written(error) is None:
+            raise
+        with suppress(OSError):
+            traceback.print_exc()
+        # Python's own end would write once more, and have another exit code when that fails.
+        os._exit(DISK_FAILED)
 
 
 def _prepare(task: WorkerTask) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 import cloudpickle
+
+SAY_WHERE_AND_END: Final = signal.SIGUSR1
+"""Ends a worker; first it writes to its log where in the code it is."""
+
+DISK_FAILED: Final = os.EX_IOERR
+"""The exit code of a worker that could not write, not even why."""
 
 _LENGTH_BYTES: Final = 8
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,18 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import RllamaError
+from rllama_sb3.optimization.failures import write_failure
 from rllama_sb3.optimization.owner import is_run_by
 from rllama_sb3.optimization.patience import end_patience
 from rllama_sb3.optimization.progress import n_finished
 from rllama_sb3.optimization.retries import MOST_RETRIES, close_abandoned_trials, fail_trial
 from rllama_sb3.optimization.study import read_stop
-from rllama_sb3.optimization.worker_task import WorkerTask, send_task
+from rllama_sb3.optimization.worker_task import (
+    DISK_FAILED,
+    SAY_WHERE_AND_END,
+    WorkerTask,
+    send_task,
+)
 from rllama_sb3.rewards.component import component_registry
 from rllama_sb3.rewards.potential_functions import potential_registry
 from rllama_sb3.rewards.schedules import schedule_registry
@@ -42,6 +48,7 @@ _SHORTEST_REST: Final = 0.25
 _LONGEST_REST: Final = 5.0
 _REST_PER_LOOK: Final = 10
 _TAIL_LINES: Final = 30
+_SECONDS_TO_SAY: Final = 2.0
 # For each worker, without a trial that came to an end: one that ends its process is given up after
 # three times.
 _MOST_DEATHS: Final = 10
@@ -58,6 +65,17 @@ class _Worker:
         self.process.kill()
         self.process.wait()
         self._close()
+
+    def end_and_ask_where(self) -> str:
+        """Ends the process; returns what it said of where it was, if it still could."""
+        n_known = self.log.stat().st_size
+        self.process.send_signal(SAY_WHERE_AND_END)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_SECONDS_TO_SAY)
+        self.end()
+        with self.log.open("rb") as log:
+            log.seek(n_known)
+            return log.read().decode(errors="replace").strip()
 
     def reap(self) -> int | None:
         """Returns how the process ended, if it has."""
@@ -78,7 +96,7 @@ def run_workers(
     *,
     n_workers: int,
     is_over: Callable[[Study], bool],
-    logs: Path,
+    out: Path | None = None,
     trial_timeout: float | None = None,
     on_poll: Callable[[Study], None] | None = None,
 ) -> None:
@@ -89,7 +107,8 @@ def run_workers(
         task: What each worker is to do.
         n_workers: How many processes.
         is_over: Whether a study has all its trials, whoever ran them.
-        logs: The folder of the workers' output.
+        out: The folder of the search; the workers' output is kept in ``workers`` there, or in a
+            temporary folder.
         trial_timeout: Seconds after which a trial is ended, as failed.
         on_poll: Called with the study several times a second.
 
@@ -97,7 +116,7 @@ def run_workers(
         RllamaError: A trial raised, here or on another machine; or a worker could not start.
         KeyboardInterrupt: After all workers have ended.
     """
-    crew = _Crew(study, task, logs, trial_timeout)
+    crew = _Crew(study, task, out, trial_timeout)
     try:
         while True:
             began = time.monotonic()
@@ -116,7 +135,8 @@ def run_workers(
         end_patience(study._storage)
         raise
     finally:
-        with suppress(StorageInternalError):
+        # What cannot be written or asked now must not hide why.
+        with suppress(StorageInternalError, OSError):
             crew.dismiss()
             if on_poll is not None:
                 on_poll(study)
@@ -126,9 +146,10 @@ class _Crew:
     """The workers of this process."""
 
     def __init__(
-        self, study: Study, task: WorkerTask, logs: Path, trial_timeout: float | None
+        self, study: Study, task: WorkerTask, out: Path | None, trial_timeout: float | None
     ) -> None:
-        self._study, self._task, self._logs = study, task, logs
+        self._study, self._task, self._out = study, task, out
+        self._logs = _log_folder(out)
         self._timeout = trial_timeout
         self._workers: list[_Worker] = []
         self._n_deaths, self._ended_before = 0, -1
@@ -177,6 +198,14 @@ class _Crew:
         """Sees to a worker that has ended by itself."""
         if code == 0 or read_stop(self._study) is not None:
             return
+        if code == DISK_FAILED:
+            with suppress(StorageInternalError):  # The disk is perhaps that of the study.
+                close_abandoned_trials(self._study, "its worker could not write to the disk")
+            raise RllamaError(
+                "a worker of the search could not write to the disk, which is full or fails "
+                f"(output in {self._logs}). Make room, and give the same command again: what was "
+                "finished is kept."
+            )
         if code > 0:
             raise RllamaError(
                 f"a worker of the search ended with exit code {code}. The end of {worker.log}:\n"
@@ -186,9 +215,11 @@ class _Crew:
         self._count_deaths(worker, name)
         # The kernel ends processes so when memory runs out.
         cause = ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
-        close_abandoned_trials(
-            self._study, f"its worker was ended by {name}{cause}", most_retries=MOST_RETRIES
-        )
+        reason = f"its worker was ended by {name}{cause}"
+        for trial in _run_by(worker, self._running()):
+            said = f"{reason}\n\nThe end of {worker.log}:\n{_tail(worker.log)}"
+            write_failure(self._out, trial, said)
+        close_abandoned_trials(self._study, reason, most_retries=MOST_RETRIES)
 
     def _count_deaths(self, worker: _Worker, name: str) -> None:
         """Gives up when workers are ended again and again before any has finished a trial."""
@@ -204,24 +235,21 @@ class _Crew:
     def _end_long_trials(self) -> None:
         if self._timeout is None:
             return
-        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        now = time.monotonic()
-        for worker, trial in self._at_work(running):
-            began = self._seen_at.setdefault(trial.number, now)
-            if now - began > self._timeout:
-                worker.end()
-                self._workers.remove(worker)
-                fail_trial(self._study, trial, f"took longer than {self._timeout:g} seconds")
-
-    def _at_work(self, trials: Sequence[FrozenTrial]) -> Iterator[tuple[_Worker, FrozenTrial]]:
+        now, running = time.monotonic(), self._running()
         for worker in list(self._workers):
-            for trial in trials:
-                if is_run_by(trial, worker.process.pid):
-                    yield worker, trial
+            for trial in _run_by(worker, running):
+                began = self._seen_at.setdefault(trial.number, now)
+                if now - began > self._timeout:
+                    self._workers.remove(worker)
+                    reason = f"took longer than {self._timeout:g} seconds"
+                    write_failure(self._out, trial, f"{reason}\n\n{worker.end_and_ask_where()}")
+                    fail_trial(self._study, trial, reason)
+
+    def _running(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
-def worker_logs(out: Path | None) -> Path:
-    """Returns the folder of the workers' output, in that of the search or in a temporary one."""
+def _log_folder(out: Path | None) -> Path:
     return Path(tempfile.mkdtemp(prefix="rllama_sb3_")) if out is None else out / "workers"
 
 
@@ -236,6 +264,10 @@ def main_module_registrations() -> dict[str, dict[str, Callable[..., Any]]]:
         kind: {name: factory for name, factory in registry.items() if _is_of_script(factory)}
         for kind, registry in registries.items()
     }
+
+
+def _run_by(worker: _Worker, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if is_run_by(trial, worker.process.pid)]
 
 
 def _is_of_script(factory: Callable[..., Any]) -> bool:

@@ -48,6 +48,11 @@ def counts(study: optuna.Study) -> Counter[str]:
     return Counter(trial.state.name for trial in study.trials)
 
 
+def failure(tmp_path: Path, number: int) -> str:
+    """What is kept of a trial that failed."""
+    return (tmp_path / "out" / "failures" / f"{number:04d}.txt").read_text()
+
+
 @pytest.fixture(autouse=True)
 def _no_orphans() -> Any:
     """Whatever a test does to the workers, none is left of them."""
@@ -100,6 +105,9 @@ def test_the_trial_of_a_killed_worker_is_tried_again(tmp_path: Path) -> None:
     again = [t for t in study.trials if t.user_attrs.get("retry_of") == 2]
     assert [trial.params for trial in again] == [failed.params]
     assert "SIGKILL" in (tmp_path / "out" / "trials.csv").read_text()
+    assert "its worker was ended by SIGKILL" in failure(tmp_path, 2)
+    assert "about to die" in failure(tmp_path, 2)
+    assert f"rate = {failed.params['rate']!r}" in failure(tmp_path, 2)
 
 
 def test_values_that_end_the_process_each_time_are_given_up(tmp_path: Path) -> None:
@@ -130,10 +138,20 @@ def test_a_bug_stops_every_worker_with_its_traceback(tmp_path: Path) -> None:
     assert counts(study)["COMPLETE"] >= 4
 
 
-def test_a_trial_without_memory_fails_and_the_search_goes_on(tmp_path: Path) -> None:
-    study = build(tmp_path, objectives.out_of_memory, n_trials=3, n_workers=1).optimize()[2]
+@pytest.mark.parametrize(
+    ("what", "words"), [("numpy", "Unable to allocate"), ("torch", "can't allocate memory")]
+)
+def test_a_trial_that_eats_memory_fails_and_the_search_goes_on(
+    tmp_path: Path, what: str, words: str
+) -> None:
+    hungry = functools.partial(objectives.eats_memory, what=what)
+    study = build(tmp_path, hungry, n_trials=3, n_workers=1).optimize()[2]
     assert counts(study) == {"COMPLETE": 2, "FAIL": 1}
-    assert study.trials[1].user_attrs["failure"] == "MemoryError: an array of 1 TiB"
+    assert words in study.trials[1].user_attrs["failure"]
+    assert words in (tmp_path / "out" / "trials.csv").read_text()
+    assert "objectives.py" in failure(tmp_path, 1)
+    # It went on in the same process.
+    assert len({trial.user_attrs[OWNER]["pid"] for trial in study.trials}) == 1
 
 
 def test_a_trial_that_hangs_is_ended_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -142,12 +160,42 @@ def test_a_trial_that_hangs_is_ended_and_the_search_goes_on(tmp_path: Path) -> N
     ).optimize()[2]
     assert counts(study) == {"COMPLETE": 2, "FAIL": 1}
     assert study.trials[1].user_attrs["failure"] == "took longer than 1 seconds"
+    assert failure(tmp_path, 1).startswith(f"trial 1\nrate = {study.trials[1].params['rate']!r}\n")
+    # The first line is the innermost: where it hung.
+    where = failure(tmp_path, 1).partition("most recent call first")[2].splitlines()[1]
+    assert "objectives.py" in where
+    assert "in hangs" in where
 
 
 def test_a_trial_without_a_finite_value_fails_and_the_search_goes_on(tmp_path: Path) -> None:
     study = build(tmp_path, objectives.diverges, n_trials=3, n_workers=1).optimize()[2]
     assert counts(study) == {"COMPLETE": 2, "FAIL": 1}
     assert "no finite value" in (tmp_path / "out" / "trials.csv").read_text()
+    assert failure(tmp_path, 1).splitlines()[-1] == "no finite value, but nan"
+
+
+@pytest.mark.parametrize("what", ["study", "file"])
+def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(
+    tmp_path: Path, what: str
+) -> None:
+    room = tmp_path / "room"
+    file = None if what == "study" else str(tmp_path / what)
+    full = functools.partial(objectives.fills_the_disk, file=file, room=str(room))
+    with pytest.raises(RllamaError, match="could not write to the disk, which is full") as caught:
+        build(tmp_path, full, n_trials=3, n_workers=1).optimize()
+    assert "the same command again" in str(caught.value)
+    assert caught.value.__context__ is None
+    room.touch()
+    study = build(tmp_path, full, n_trials=3, n_workers=1).optimize()[2]
+    assert counts(study) == {"COMPLETE": 3, "FAIL": 1}
+    assert n_finished(study) == 3
+    failed = study.trials[1]
+    # The worker itself could say why only where it could write to the study.
+    reason = "its worker could not write to the disk" if what == "study" else "File too large"
+    assert failed.user_attrs["failure"] == reason
+    assert reason in failure(tmp_path, 1)
+    again = [trial for trial in study.trials if trial.user_attrs.get("retry_of") == 1]
+    assert [trial.params for trial in again] == [failed.params]
 
 
 SEARCH = """
