@@ -11,7 +11,10 @@ from rllama_sb3.analysis.runs import run_key
 from rllama_sb3.config import ExperimentConfig, parse_experiment
 from rllama_sb3.optimization import BayesianRewardOptimizer
 from rllama_sb3.optimization.objective import trial_folder
-from rllama_sb3.optimization.study import best_trial, pareto_front
+from rllama_sb3.optimization.study import (
+    best_trial,
+    pareto_front,
+)
 
 BASE_NAME: Final = "your config"
 UNSHAPED_NAME: Final = "shaping off"

@@ -12,15 +12,24 @@ from typing import TYPE_CHECKING, Any, Final
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from rllama_sb3.cli.console import format_duration, format_number, is_live, say
+from rllama_sb3.optimization.attributes import (
+    FAILURE,
+    INTERRUPTED,
+)
 from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, as_tried, is_unshaped
+from rllama_sb3.optimization.objective import EVALUATIONS
 from rllama_sb3.optimization.owner import describe_owner
-from rllama_sb3.optimization.progress import n_finished
-from rllama_sb3.optimization.study import best_trial, main_value
+from rllama_sb3.optimization.progress import (
+    n_finished,
+)
+from rllama_sb3.optimization.study import (
+    best_trial,
+    main_value,
+)
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -31,9 +40,14 @@ if TYPE_CHECKING:
 
 # Lines of the display beside the rows of the table.
 _OTHER_LINES: Final = 8
+# More of them only where more trials are running.
 _MOST_ROWS: Final = 15
+# Below it there is no room for what a trial tries, beside what it came to.
+_LEAST_WIDTH_OF_VALUES: Final = 80
 _LONGEST_CURVE: Final = 20
+_SHORT_CURVE: Final = 10
 _BARS: Final = "▁▂▃▄▅▆▇█"
+_WORTHLESS: Final = ("pruned", "fail", "interrupted")
 # Parts of a path that say nothing where a value is shown beside it.
 _PLAIN_PARTS: Final = ("params", "weight_schedule")
 
@@ -44,7 +58,8 @@ class TrialRow:
 
     Attributes:
         number: Optuna's number of it.
-        state: ``complete``, ``pruned``, ``fail`` or ``running``.
+        state: ``complete``, ``pruned``, ``fail``, ``running``, or ``interrupted``, which does not
+            count because it is tried again.
         value: What it is worth; of a running one the latest evaluation.
         params: What it tries, as text.
         is_best: Whether no trial is better.
@@ -72,27 +87,37 @@ def render_params(fragment: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={_render_value(value)}" for name, value in _flatten(fragment, ()))
 
 
-def render_trials(rows: Sequence[TrialRow]) -> Table:
-    """Returns the table of trials."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("trial", justify="right")
-    table.add_column("state")
-    table.add_column("worker")
-    table.add_column("env return", justify="right")
+def render_trials(rows: Sequence[TrialRow], width: int = _LEAST_WIDTH_OF_VALUES) -> Table:
+    """Returns the table of trials.
+
+    Args:
+        rows: The trials, one row each.
+        width: Columns of the terminal. In a narrow one there are no values, and short curves.
+    """
+    is_wide = width >= _LEAST_WIDTH_OF_VALUES
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("worker", no_wrap=True)
+    table.add_column("env return", justify="right", no_wrap=True)
     table.add_column("curve", no_wrap=True)
-    table.add_column("values", no_wrap=True, overflow="ellipsis")
+    if is_wide:
+        # The only column that may be wrapped, so that it is the one that gives way to the others.
+        # Its cells are cut off instead.
+        table.add_column("values")
     for row in rows:
         state = f"{row.state} ★" if row.is_best else row.state
-        style = "bold" if row.is_best else "dim" if row.state in ("pruned", "fail") else ""
-        table.add_row(
+        style = "bold" if row.is_best else "dim" if row.state in _WORTHLESS else ""
+        cells: list[RenderableType] = [
             str(row.number),
             state,
             row.worker,
             format_number(row.value),
-            render_curve(row.curve),
-            escape(row.params),
-            style=style,
-        )
+            render_curve(row.curve, _LONGEST_CURVE if is_wide else _SHORT_CURVE),
+        ]
+        if is_wide:
+            cells.append(Text(row.params, no_wrap=True, overflow="ellipsis"))
+        table.add_row(*cells, style=style)
     return table
 
 
@@ -112,6 +137,9 @@ class StudyDisplay:
         self._space: SearchSpace | None = None
         self._rows: list[TrialRow] = []
         self._n_counted = 0
+        self._best_number: int | None = None
+        # How many trials there were, and had ended, when the two above were read.
+        self._read_at: tuple[int, int] | None = None
         # Trials that had ended before, and those whose end was said.
         self._ended_before: set[int] | None = None
         self._said: set[int] = set()
@@ -133,9 +161,9 @@ class StudyDisplay:
         # Redrawn when there is news, not by a thread of rich's own.
         self._live = Live(console=self._console, auto_refresh=False)
         try:
-            with self._live:
-                yield
+            yield
         finally:
+            self._live.stop()
             self._live = None
 
     def update(self, study: Study) -> None:
@@ -144,6 +172,7 @@ class StudyDisplay:
             return
         self._read(study)
         if self._live is not None:
+            self._live.start()  # only now: of a search that is finished there is nothing to show
             self._live.update(self._render(), refresh=True)
             return
         for row in self._rows:
@@ -162,19 +191,25 @@ class StudyDisplay:
         return seconds * max(self._n_trials - self._n_counted, 0)
 
     def _read(self, study: Study) -> None:
-        trials = [trial for trial in study.get_trials(deepcopy=False) if _has_begun(trial)]
+        known = study.get_trials(deepcopy=False)
+        trials = [trial for trial in known if _has_begun(trial)]
+        ended = {trial.number for trial in trials if trial.state.is_finished()}
         if self._ended_before is None:
-            self._ended_before = {t.number for t in trials if t.state.is_finished()}
-            self._said |= self._ended_before
-        self._n_counted = n_finished(study)
-        best = best_trial(study)
+            self._ended_before = ended
+            self._said |= ended
+        # Each reads all trials from the database again, for which the workers would have to wait.
+        if self._read_at != (len(known), len(ended)):
+            best = best_trial(study)
+            self._best_number = None if best is None else best.number
+            self._n_counted = n_finished(study)
+            self._read_at = len(known), len(ended)
         self._rows = [
             TrialRow(
                 number=trial.number,
-                state=trial.state.name.lower(),
+                state=_state(trial),
                 value=_shown_value(trial),
                 params=self._describe(trial),
-                is_best=best is not None and trial.number == best.number,
+                is_best=trial.number == self._best_number,
                 worker=describe_owner(trial),
                 curve=_curve(trial),
             )
@@ -188,6 +223,9 @@ class StudyDisplay:
         measured = zip(self._objectives, (trial.values or ())[1:], strict=False)
         parts = [f"{name} {format_number(value)}" for name, value in measured]
         parts += [UNSHAPED_ORIGIN] if is_unshaped(trial) else []
+        reason = trial.user_attrs.get(FAILURE)
+        if trial.state.name == "FAIL" and reason not in (None, _state(trial)):
+            parts.insert(0, f"({reason})")
         return " ".join([*parts, text])
 
     def _best(self) -> TrialRow | None:
@@ -206,38 +244,65 @@ class StudyDisplay:
         say(self._console, "  ".join(part for part in parts if part))
 
     def _render(self) -> RenderableType:
-        n_rows = min(max(self._console.height - _OTHER_LINES, 3), _MOST_ROWS)
+        # The cursor is left on a line of its own: what a terminal echoes, such as ^C, would go on
+        # to another line behind one that is full, and the next frame come out a line too low.
+        table = render_trials(self._shown_rows(), self._console.width) if self._rows else Text()
+        return Group(Text(self._head()), Text(), table, Text())
+
+    def _head(self) -> str:
+        n_running = sum(row.state == "running" for row in self._rows)
+        best, left = self._best(), self.seconds_left
+        parts = [f"{self._n_counted}/{self._n_trials} trials"]
+        parts.append(f"{n_running} running" if self._rows else "workers are starting")
+        if best is not None:
+            parts.append(f"best so far {format_number(best.value)} (trial {best.number})")
+        if left and n_running:
+            parts.append(f"about {format_duration(left)} left")
+        return "  ".join(parts)
+
+    def _shown_rows(self) -> list[TrialRow]:
+        """Returns what there is room for: who is running, the best trial, and the latest ones."""
         running = [row for row in self._rows if row.state == "running"]
         ended = [row for row in self._rows if row.state != "running"]
-        shown = [*ended[-max(n_rows - len(running), 0) :], *running][-n_rows:]
+        room = max(self._console.height - _OTHER_LINES, 3)
+        room = min(room, max(len(running) + 1, _MOST_ROWS))
+        shown = ended[-max(room - len(running), 1) :]
         best = self._best()
         if best is not None and best not in shown:
-            shown = [best, *shown[1:]]
-        left = self.seconds_left
-        head = [f"{self._n_counted}/{self._n_trials} trials", f"{len(running)} running"]
-        if best is not None:
-            head.append(f"best so far {format_number(best.value)} (trial {best.number})")
-        head.append(f"about {format_duration(left)} left" if left is not None else "")
-        return Group(Text("  ".join(head)), render_trials(shown))
+            shown[0] = best
+        return [*shown, *running[: room - len(shown)]]
 
 
 def _has_begun(trial: FrozenTrial) -> bool:
     return trial.state.name != "WAITING"
 
 
+def _state(trial: FrozenTrial) -> str:
+    is_repeated = trial.state.name == "FAIL" and trial.user_attrs.get(INTERRUPTED)
+    return "interrupted" if is_repeated else trial.state.name.lower()
+
+
 def _curve(trial: FrozenTrial) -> tuple[float, ...]:
     values = trial.intermediate_values
-    return tuple(values[step] for step in sorted(values))
+    if values:
+        return tuple(values[step] for step in sorted(values))
+    # Nothing is reported to a study of several objectives, which has no pruner.
+    curves = trial.user_attrs.get(EVALUATIONS, ())
+    return tuple(value for curve in curves for _, value in curve)
 
 
-def render_curve(values: Sequence[float]) -> str:
+def render_curve(values: Sequence[float], longest: int = _LONGEST_CURVE) -> str:
     """Returns a learning curve as a line of bars, from its least value to its greatest.
+
+    Args:
+        values: The evaluations; of many the latest are shown.
+        longest: How many.
 
     Example:
         >>> render_curve([0.0, 5.0, 10.0])
         '▁▅█'
     """
-    finite = [value for value in values[-_LONGEST_CURVE:] if math.isfinite(value)]
+    finite = [value for value in values[-longest:] if math.isfinite(value)]
     if not finite:
         return ""
     low, span = min(finite), max(finite) - min(finite)
@@ -249,8 +314,8 @@ def _shown_value(trial: FrozenTrial) -> float | None:
     if trial.state.name == "COMPLETE":
         return main_value(trial)
     # The last that was reported says why the pruner stopped it.
-    last = trial.last_step
-    return None if last is None else trial.intermediate_values[last]
+    curve = _curve(trial)
+    return curve[-1] if curve else None
 
 
 def _flatten(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

@@ -144,7 +144,10 @@ def _search(
     from rllama_sb3.cli.study_display import StudyDisplay
     from rllama_sb3.experiment import load_config, located_in
     from rllama_sb3.optimization import BayesianRewardOptimizer
-    from rllama_sb3.optimization.study import best_trial, pareto_front
+    from rllama_sb3.optimization.study import (
+        best_trial,
+        pareto_front,
+    )
 
     # Its own lines would go between those of the display, and say the same.
     optuna.logging.set_verbosity(optuna.logging.WARNING)

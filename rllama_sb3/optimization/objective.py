@@ -204,6 +204,8 @@ class _TrialRun:
 
     def _note(self, evaluation: Evaluation) -> None:
         self.curves[-1].append((evaluation.global_step, evaluation.mean))
+        if self._measured or self._is_paired:
+            self._record_evaluations()  # Nothing is reported that shows how far the trial is.
         if self._objective.on_evaluation is not None:
             self._objective.on_evaluation(self._trial, evaluation)
 
@@ -213,9 +215,12 @@ class _TrialRun:
         folder = trial_folder(self._objective.out, self._trial.number)
         return folder if len(self._seeds) == 1 else folder / f"seed_{index}"
 
-    def _record(self) -> None:
+    def _record_evaluations(self) -> None:
         finite = [[p for p in curve if math.isfinite(p[1])] for curve in self.curves]
         self._trial.set_user_attr(EVALUATIONS, finite)
+
+    def _record(self) -> None:
+        self._record_evaluations()
         self._trial.set_user_attr(SEED_VALUES, self._values)
         if self._measured:
             self._trial.set_user_attr(MEASURED, self._measured)

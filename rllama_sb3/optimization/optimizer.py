@@ -92,7 +92,7 @@ class BayesianRewardOptimizer:
         n_workers: Processes that run trials side by side, on a storage that is a URL; ``None`` runs
             them in this process. The callbacks above are called in this process only.
         imports: Modules that workers import first, because they register what the config names.
-        on_poll: Called with the study several times a second while workers run.
+        on_poll: Called with the study about twice a second while workers run.
         trial_timeout: Seconds after which a trial of a worker is ended, as failed;
             ``tuning.trial_timeout`` by default.
         heartbeat: Seconds between two signs of life of a running trial; see

@@ -44,7 +44,11 @@ from rllama_sb3.optimization.objective import (
     SEED_VALUES,
     trial_folder,
 )
-from rllama_sb3.optimization.study import best_trial, main_value, pareto_front
+from rllama_sb3.optimization.study import (
+    best_trial,
+    main_value,
+    pareto_front,
+)
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
 

@@ -31,7 +31,9 @@ from rllama_sb3.optimization.owner import is_run_by
 from rllama_sb3.optimization.patience import end_patience
 from rllama_sb3.optimization.progress import n_finished
 from rllama_sb3.optimization.retries import MOST_RETRIES, close_abandoned_trials, fail_trial
-from rllama_sb3.optimization.study import read_stop
+from rllama_sb3.optimization.study import (
+    read_stop,
+)
 from rllama_sb3.optimization.worker_task import (
     DISK_FAILED,
     SAY_WHERE_AND_END,
@@ -43,10 +45,13 @@ from rllama_sb3.rewards.potential_functions import potential_registry
 from rllama_sb3.rewards.schedules import schedule_registry
 
 # How long nobody looks at the study: the least, and the most, and in between so long that looking
-# takes a tenth of the time, however many machines look and however many trials there are.
-_SHORTEST_REST: Final = 0.25
+# takes a twentieth of the time, however many machines look and however many trials there are. It is
+# processor time that the workers lack, where there is one for each core.
+_SHORTEST_REST: Final = 0.5
 _LONGEST_REST: Final = 5.0
-_REST_PER_LOOK: Final = 10
+_REST_PER_LOOK: Final = 20
+# How often it is seen meanwhile whether a worker has ended, which takes no time.
+_GLANCE: Final = 0.05
 _TAIL_LINES: Final = 30
 _SECONDS_TO_SAY: Final = 2.0
 # For each worker, without a trial that came to an end: one that ends its process is given up after
@@ -110,7 +115,7 @@ def run_workers(
         out: The folder of the search; the workers' output is kept in ``workers`` there, or in a
             temporary folder.
         trial_timeout: Seconds after which a trial is ended, as failed.
-        on_poll: Called with the study several times a second.
+        on_poll: Called with the study about twice a second.
 
     Raises:
         RllamaError: A trial raised, here or on another machine; or a worker could not start.
@@ -129,7 +134,7 @@ def run_workers(
             if on_poll is not None:
                 on_poll(study)
             rest = _REST_PER_LOOK * (time.monotonic() - began)
-            time.sleep(min(max(rest, _SHORTEST_REST), _LONGEST_REST))
+            crew.rest(min(max(rest, _SHORTEST_REST), _LONGEST_REST))
     except BaseException:
         # Nobody waits for a database that is away, to be told of an interruption or an error.
         end_patience(study._storage)
@@ -168,6 +173,15 @@ class _Crew:
         for number in range(n_workers):
             if number not in taken:
                 self._start(number)
+
+    def rest(self, seconds: float) -> None:
+        """Waits so long, or until a worker ends by itself."""
+        until = time.monotonic() + seconds
+        while all(worker.process.poll() is None for worker in self._workers):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, _GLANCE))
 
     def dismiss(self) -> None:
         """Ends every worker; a trial that one was at is tried again when the search goes on."""

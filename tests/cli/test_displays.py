@@ -6,6 +6,7 @@ import io
 import math
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import optuna
@@ -23,16 +24,21 @@ from rllama_sb3.cli.study_display import StudyDisplay, TrialRow, render_trials
 from rllama_sb3.cli.training_display import TrainingDisplay, render_progress
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.optimization import build_search_space
+from rllama_sb3.optimization.objective import EVALUATIONS
 from rllama_sb3.optimization.owner import claim
+from rllama_sb3.optimization.retries import (
+    fail_trial,
+)
 
 CONFIG = parse_experiment(tiny_experiment(tuning={"n_trials": 30}))
 SPACE = build_search_space(CONFIG.tuning.search_space, CONFIG.to_dict())
 NAME = "algorithm.params.learning_rate"
+SPACE_OF_RATE = CONFIG.tuning.search_space["algorithm"]["params"]
 
 
-def make_console(*, terminal: bool = True, height: int = 24) -> Console:
+def make_console(*, terminal: bool = True, width: int = 120, height: int = 24) -> Console:
     return Console(
-        file=io.StringIO(), force_terminal=terminal, width=120, height=height, highlight=False
+        file=io.StringIO(), force_terminal=terminal, width=width, height=height, highlight=False
     )
 
 
@@ -41,22 +47,33 @@ def text_of(console: Console) -> str:
     return console.file.getvalue()
 
 
+def last_frame(console: Console, head: str) -> list[str]:
+    """The lines of a table of trials as it was drawn last, below the line that starts so."""
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text_of(console))
+    return [line.rstrip() for line in plain.rpartition(head)[2].splitlines()]
+
+
 def make_evaluation(value: float) -> Evaluation:
     returns = np.array([value, value])
     return Evaluation(env_returns=returns, lengths=np.array([9, 9]), index=1, global_step=64)
 
 
 def show_search(
-    display: StudyDisplay, values: list[float], n_ended: int | None = None
+    display: StudyDisplay,
+    values: list[float],
+    n_ended: int | None = None,
+    further: dict[str, Any] | None = None,
 ) -> optuna.Study:
     """Plays a search: trials that end with these values, the last of them running still."""
     study = optuna.create_study(direction="maximize")
-    with display.shown(SPACE):
+    params = {"algorithm": {"params": {**SPACE_OF_RATE, **(further or {})}}}
+    space = build_search_space(params, CONFIG.to_dict())
+    with display.shown(space):
         display.update(study)
         for i, value in enumerate(values):
             trial = study.ask()
             claim(trial, worker=1)
-            trial.suggest_float(NAME, 1e-4, 1e-2, log=True)
+            space.suggest(trial)
             for step in (1, 2):
                 trial.report(value * step / 2, step)
             display.update(study)
@@ -95,8 +112,8 @@ def test_a_training_has_a_bar_in_a_terminal() -> None:
 def test_the_trials_are_a_table_in_a_terminal() -> None:
     console = make_console()
     display = StudyDisplay(console, CONFIG, quiet=False)
-    show_search(display, [1.0, 5.0, 2.0])
-    last = text_of(console).rpartition("3/30 trials")[2]
+    show_search(display, [1.0, 5.0, 2.0], n_ended=2)
+    last = text_of(console).rpartition("2/30 trials")[2]
     assert "best so far 5 (trial 1)" in last
     assert "complete ★" in last
     assert "learning_rate=" in last
@@ -115,9 +132,89 @@ def test_a_running_trial_shows_its_worker_and_its_learning_curve() -> None:
 def test_a_long_table_keeps_the_best_trial_and_the_latest() -> None:
     console = make_console(height=14)
     show_search(StudyDisplay(console, CONFIG, quiet=False), [99.0, *range(1, 20)])
-    last = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text_of(console)).rpartition("20/30 trials")[2]
-    shown = [line.split()[0] for line in last.splitlines() if "complete" in line]
+    lines = last_frame(console, "20/30 trials")
+    shown = [line.split()[0] for line in lines if "complete" in line]
     assert shown == ["0", "15", "16", "17", "18", "19"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_what_a_trial_came_to_is_there_in_a_narrow_terminal_too(width: int) -> None:
+    console = make_console(width=width)
+    names = ("gamma", "gae_lambda", "ent_coef", "vf_coef", "clip_range", "max_grad_norm")
+    many = {name: {"suggest": "float", "low": 0.1, "high": 1.0} for name in names}
+    display = StudyDisplay(console, CONFIG, quiet=False)
+    show_search(display, [1.0, 2.0], n_ended=1, further=many)
+    lines = last_frame(console, "1/30 trials")
+    assert any(re.search(r" 0 +complete ★ +1 +1 +▁█", line) for line in lines)
+    assert any(re.search(r" 1 +running +1 +2 +▁█", line) for line in lines)
+    assert max(map(len, lines)) <= width
+    assert any("values" in line for line in lines) == (width >= 80)
+    assert any(line.endswith("…") for line in lines) == (width >= 80)
+
+
+def test_everyone_who_runs_is_shown_before_what_has_ended() -> None:
+    console = make_console(height=20)
+    study = optuna.create_study(direction="maximize")
+    display = StudyDisplay(console, CONFIG, quiet=False)
+    with display.shown(SPACE):
+        for value in (9.0, 1.0, 2.0):
+            study.tell(study.ask(), value)
+        for worker in range(11):
+            claim(study.ask(), worker)
+        display.update(study)
+    lines = last_frame(console, "3/30 trials")
+    assert [line.split()[0] for line in lines if "complete" in line] == ["0"]
+    assert [line.split()[2] for line in lines if "running" in line][1:] == [
+        str(worker) for worker in range(11)
+    ]
+
+
+def test_a_frame_leaves_the_cursor_on_an_empty_line() -> None:
+    console = make_console()
+    show_search(StudyDisplay(console, CONFIG, quiet=False), [1.0])
+    assert last_frame(console, "1/30 trials")[-1] == ""
+
+
+def test_before_the_first_trial_workers_are_starting() -> None:
+    console = make_console()
+    show_search(StudyDisplay(console, CONFIG, quiet=False), [])
+    assert "0/30 trials  workers are starting" in text_of(console)
+
+
+def test_nothing_is_drawn_of_a_search_that_was_never_looked_at() -> None:
+    console = make_console()
+    with StudyDisplay(console, CONFIG, quiet=False).shown(SPACE):
+        pass
+    assert text_of(console) == ""
+
+
+def test_a_trial_that_failed_says_why_and_one_that_was_interrupted_is_no_failure() -> None:
+    console = make_console(terminal=False)
+    study = optuna.create_study(direction="maximize")
+    display = StudyDisplay(console, CONFIG, quiet=False)
+    failed, interrupted = study.ask(), study.ask()
+    with display.shown(SPACE):
+        display.update(study)
+        fail_trial(study, study.trials[failed.number], "took longer than 9 seconds")
+        fail_trial(study, study.trials[interrupted.number], "interrupted", interrupted=True)
+        display.update(study)
+    first, second = text_of(console).splitlines()
+    assert re.match(r"trial 0 \(1/30\)  fail .*\(took longer than 9 seconds\)", first)
+    assert second.startswith("trial 1 (1/30)  interrupted")
+    assert "(" not in second.partition(")")[2]
+
+
+def test_of_several_objectives_the_curve_is_that_of_the_env_return() -> None:
+    console = make_console()
+    study = optuna.create_study(directions=["maximize", "maximize"])
+    display = StudyDisplay(console, CONFIG, quiet=False)
+    with display.shown(SPACE):
+        trial = study.ask()
+        claim(trial, worker=0)
+        trial.set_user_attr(EVALUATIONS, [[[64, 1.0], [128, 3.0]]])
+        display.update(study)
+    lines = last_frame(console, "0/30 trials")
+    assert any(re.search(r" 0 +running +0 +3 +▁█", line) for line in lines)
 
 
 def test_without_a_terminal_each_trial_is_a_line() -> None:

@@ -19,6 +19,7 @@ from rllama_sb3.config import parse_experiment
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.experiment import load_config
 from rllama_sb3.optimization import BayesianRewardOptimizer
+from rllama_sb3.optimization.objective import EVALUATIONS
 from rllama_sb3.optimization.values import value_of_trial
 
 Space = dict[str, Any]
@@ -78,6 +79,21 @@ def test_what_is_measured_does_not_change_with_the_trial() -> None:
     searched = study.trials[2]
     assert searched.params["reward_shaping.time.params.penalty"] != -0.5
     assert searched.values[1] == pytest.approx(-0.5 * searched.values[0])
+
+
+def test_how_far_a_trial_is_can_be_seen_although_nothing_is_reported() -> None:
+    known: list[list[int]] = []
+    optimizer = build(
+        arguments={
+            "on_evaluation": lambda trial, _: known.append(
+                [len(curve) for curve in trial.user_attrs[EVALUATIONS]]
+            )
+        },
+        n_trials=1,
+        seeds_per_trial=2,
+    )
+    optimizer.optimize()
+    assert known == [[1], [2], [2, 1], [2, 2]]
 
 
 def test_the_seeds_of_a_trial_are_averaged_with_the_penalty_against_the_direction() -> None:
