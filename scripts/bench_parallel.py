@@ -33,9 +33,7 @@ from rich.table import Table
 from rllama_sb3 import load_config
 from rllama_sb3.config import dump_yaml
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
-from rllama_sb3.optimization.attributes import (
-    ORIGIN,
-)
+from rllama_sb3.optimization.attributes import ORIGIN
 from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, is_unshaped
 from rllama_sb3.optimization.objective import EVALUATIONS, TrainingObjective
 

@@ -91,8 +91,11 @@ def plot(searches: list[Search], file: Path, title: str) -> None:
         best = np.fmax.accumulate(np.array(search.values))
         left.plot(trials, search.values, "o", color=f"C{number}", alpha=0.35, markersize=4)
         left.step(trials, best, where="post", color=f"C{number}", label=f"search {number}")
-    left.set(xlabel="trial (0: the config, 1: the same without shaping)", title="Searches")
-    left.set(ylabel="env return")
+    left.set(
+        xlabel="trial (0: the config, 1: the same without shaping)",
+        ylabel="env return",
+        title="Searches",
+    )
     left.legend(frameon=False, fontsize=8)
     for position, name in enumerate((UNSHAPED, BASE, TUNED)):
         for number, search in enumerate(searches):

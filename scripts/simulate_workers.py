@@ -40,9 +40,7 @@ from rich.table import Table
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
 from rllama_sb3.optimization.progress import n_finished
 from rllama_sb3.optimization.retries import close_abandoned_trials
-from rllama_sb3.optimization.study import (
-    read_stop,
-)
+from rllama_sb3.optimization.study import read_stop
 from rllama_sb3.optimization.worker_task import WorkerTask
 from rllama_sb3.optimization.workers import run_workers
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from rllama_sb3.analysis.runs import run_key
 from rllama_sb3.config import ExperimentConfig, parse_experiment
 from rllama_sb3.optimization import BayesianRewardOptimizer
+from rllama_sb3.optimization.attributes import BASE_ORIGIN, DIVERGED, ORIGIN
+from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN
 from rllama_sb3.optimization.objective import trial_folder
-from rllama_sb3.optimization.study import (
-    best_trial,
-    pareto_front,
-)
+from rllama_sb3.optimization.study import best_trial, pareto_front, ranked_trials
 
 BASE_NAME: Final = "your config"
 UNSHAPED_NAME: Final = "shaping off"
@@ -23,12 +22,18 @@ UNSHAPED_NAME: Final = "shaping off"
 def choose_candidates(
     experiment: ExperimentConfig, optimizer: BayesianRewardOptimizer
 ) -> dict[str, ExperimentConfig]:
-    """Returns what is compared by name: the user's config, the same unshaped, the best trials."""
+    """Returns what is compared by name: the user's config, the same unshaped, the best trials.
+
+    What diverged in the search is left out, as there is nothing to compare.
+    """
     # As the trials have it, with the defaults of what is searched.
     base = parse_experiment(optimizer.base_config)
     candidates = {BASE_NAME: base}
     if base.reward_shaping:
         candidates[UNSHAPED_NAME] = base.model_copy(update={"reward_shaping": {}})
+    for name, origin in ((BASE_NAME, BASE_ORIGIN), (UNSHAPED_NAME, UNSHAPED_ORIGIN)):
+        if _has_diverged(optimizer, origin):
+            candidates.pop(name, None)
     known = {run_key(config, 0) for config in candidates.values()}
     wanted = len(candidates) + experiment.tuning.n_top_configs
     for trial in _by_value(optimizer):
@@ -66,5 +71,10 @@ def _by_value(optimizer: BayesianRewardOptimizer) -> list[FrozenTrial]:
     assert optimizer.study is not None  # The search has run.
     if len(optimizer.study.directions) > 1:
         return pareto_front(optimizer.study)
-    complete = optimizer.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(complete, key=lambda trial: -(trial.value or 0.0))
+    return ranked_trials(optimizer.study)
+
+
+def _has_diverged(optimizer: BayesianRewardOptimizer, origin: str) -> bool:
+    assert optimizer.study is not None  # The search has run.
+    attrs = [trial.user_attrs for trial in optimizer.study.get_trials(deepcopy=False)]
+    return any(known.get(ORIGIN) == origin and DIVERGED in known for known in attrs)

@@ -20,9 +20,7 @@ from rllama_sb3.callbacks.trial_eval import Evaluation
 from rllama_sb3.config import ExperimentConfig, parse_experiment
 from rllama_sb3.errors import RllamaError
 from rllama_sb3.optimization.objective import CONFIG, EVALUATIONS, SEEDS
-from rllama_sb3.optimization.study import (
-    main_value,
-)
+from rllama_sb3.optimization.study import main_value
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.training import train
 

@@ -104,9 +104,7 @@ def _train_on_new_seeds(
     from rllama_sb3.cli.compare import run_comparison
     from rllama_sb3.cli.comparison_table import render_comparison
     from rllama_sb3.cli.console import format_number, get_console, say
-    from rllama_sb3.optimization.study import (
-        main_value,
-    )
+    from rllama_sb3.optimization.study import main_value
 
     console = get_console()
     comparison = run_comparison(

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 from rllama_sb3.cli.console import format_number, say_pairs, shell_line
 from rllama_sb3.optimization.storage import shown_storage
-from rllama_sb3.optimization.study import (
-    main_value,
-)
+from rllama_sb3.optimization.study import main_value
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -144,10 +144,7 @@ def _search(
     from rllama_sb3.cli.study_display import StudyDisplay
     from rllama_sb3.experiment import load_config, located_in
     from rllama_sb3.optimization import BayesianRewardOptimizer
-    from rllama_sb3.optimization.study import (
-        best_trial,
-        pareto_front,
-    )
+    from rllama_sb3.optimization.study import best_trial, pareto_front
 
     # Its own lines would go between those of the display, and say the same.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -193,11 +190,13 @@ def _compare(
     Returns:
         The config of the winner, where that is a trial that was not the best in the search.
     """
-    from rllama_sb3.analysis.candidates import choose_candidates, file_of_winner
+    from rllama_sb3.analysis.candidates import BASE_NAME, choose_candidates, file_of_winner
     from rllama_sb3.cli.compare import run_comparison, show_comparison
     from rllama_sb3.cli.console import say
 
     candidates = choose_candidates(experiment, optimizer)
+    if BASE_NAME not in candidates:
+        say(console, "Your config diverged in the search, and is left out of what follows.")
     say(
         console,
         "A value from the search is partly luck. So the best configs and yours are now trained "

@@ -7,6 +7,9 @@ from typing import Final
 FAILURE: Final = "failure"
 """Why a trial failed or was pruned, in a line."""
 
+DIVERGED: Final = "diverged"
+"""Set where a training came to numbers that are not finite: the value of the trial is made up."""
+
 INTERRUPTED: Final = "interrupted"
 """Set where a trial was cut off, and does not count."""
 

@@ -42,7 +42,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import RllamaError
-from rllama_sb3.optimization.attributes import FAILURE
+from rllama_sb3.optimization.attributes import DIVERGED, FAILURE
 from rllama_sb3.optimization.failures import first_line
 from rllama_sb3.optimization.measures import (
     Components,
@@ -62,7 +62,6 @@ SEED_VALUES: Final = "seed_values"
 EVALUATIONS: Final = "evaluations"
 SECONDS: Final = "seconds"
 N_STEPS: Final = "n_steps"
-DIVERGED: Final = "diverged"
 MEASURED: Final = "measured"
 
 OnEvaluation = Callable[[BaseTrial, Evaluation], None]

@@ -29,11 +29,7 @@ from rllama_sb3.optimization.measures import components_of
 from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
 from rllama_sb3.optimization.results import ResultsFolder
-from rllama_sb3.optimization.retries import (
-    MOST_RETRIES,
-    close_abandoned_trials,
-    enqueue_again,
-)
+from rllama_sb3.optimization.retries import MOST_RETRIES, close_abandoned_trials, enqueue_again
 from rllama_sb3.optimization.search import known_values_in_peace, read_search
 from rllama_sb3.optimization.storage import open_storage
 from rllama_sb3.optimization.study import (

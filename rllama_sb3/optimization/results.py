@@ -35,20 +35,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
-from rllama_sb3.optimization.attributes import FAILURE, ORIGIN
+from rllama_sb3.optimization.attributes import DIVERGED, FAILURE, ORIGIN
 from rllama_sb3.optimization.failures import failure_file, write_failure
 from rllama_sb3.optimization.objective import (
-    DIVERGED,
     N_STEPS,
     SECONDS,
     SEED_VALUES,
     trial_folder,
 )
-from rllama_sb3.optimization.study import (
-    best_trial,
-    main_value,
-    pareto_front,
-)
+from rllama_sb3.optimization.study import best_trial, main_value, pareto_front
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
 

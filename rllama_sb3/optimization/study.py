@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import ConfigError, Path, Problem
+from rllama_sb3.optimization.attributes import DIVERGED
 from rllama_sb3.optimization.owner import this_process
 
 # Attributes of studies.
@@ -122,22 +123,33 @@ def best_trial(study: Study) -> FrozenTrial | None:
     """Returns the complete trial with the best value, if there is one.
 
     Of several objectives it is the trial of the Pareto front with the best of the first, which is
-    the env return.
+    the env return. One that diverged is never the best: its value is made up.
     """
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        return None
-    if len(study.directions) == 1:
-        return study.best_trial
-    return next(iter(pareto_front(study)), None)
+    if len(study.directions) > 1:
+        return next(iter(pareto_front(study)), None)
+    return next(iter(ranked_trials(study)), None)
+
+
+def ranked_trials(study: Study) -> list[FrozenTrial]:
+    """Returns the complete trials that did not diverge, the best first, by the first objective."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sound = [trial for trial in complete if DIVERGED not in trial.user_attrs]
+    return sorted(sound, key=_by_main_value(study))
 
 
 def pareto_front(study: Study) -> list[FrozenTrial]:
     """Returns the complete trials that no other one beats in all objectives, the best first.
 
-    The order is that of the first objective. With one objective these are the best trials.
+    The order is that of the first objective. With one objective these are the best trials. Those
+    that diverged are left out.
     """
+    sound = [trial for trial in study.best_trials if DIVERGED not in trial.user_attrs]
+    return sorted(sound, key=_by_main_value(study))
+
+
+def _by_main_value(study: Study) -> Callable[[FrozenTrial], float]:
     sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-    return sorted(study.best_trials, key=lambda trial: sign * trial.values[0])
+    return lambda trial: sign * trial.values[0]
 
 
 def main_value(trial: FrozenTrial) -> float | None:

@@ -33,10 +33,7 @@ from rllama_sb3.optimization.owner import claim
 from rllama_sb3.optimization.patience import StorageAwayError
 from rllama_sb3.optimization.progress import Progress, read_progress, why_needless
 from rllama_sb3.optimization.retries import take_over_silent_trials
-from rllama_sb3.optimization.study import (
-    read_stop,
-    stop_study,
-)
+from rllama_sb3.optimization.study import read_stop, stop_study
 
 StudyCallback = Callable[[Study, FrozenTrial], None]
 Values = float | tuple[float, ...]

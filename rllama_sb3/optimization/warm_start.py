@@ -34,10 +34,7 @@ from rllama_sb3.optimization.leaf_config import LeafConfig
 from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf
 from rllama_sb3.optimization.search_space import SearchSpace
 from rllama_sb3.optimization.storage import open_storage
-from rllama_sb3.optimization.study import (
-    main_value,
-    read_purpose,
-)
+from rllama_sb3.optimization.study import main_value, read_purpose
 
 _WHERE: Final[Path] = ("warm_start",)
 # The best of a search are much alike; a few say where to look.

@@ -31,9 +31,7 @@ from rllama_sb3.optimization.owner import is_run_by
 from rllama_sb3.optimization.patience import end_patience
 from rllama_sb3.optimization.progress import n_finished
 from rllama_sb3.optimization.retries import MOST_RETRIES, close_abandoned_trials, fail_trial
-from rllama_sb3.optimization.study import (
-    read_stop,
-)
+from rllama_sb3.optimization.study import read_stop
 from rllama_sb3.optimization.worker_task import (
     DISK_FAILED,
     SAY_WHERE_AND_END,

@@ -26,9 +26,7 @@ from rllama_sb3.config import parse_experiment
 from rllama_sb3.optimization import build_search_space
 from rllama_sb3.optimization.objective import EVALUATIONS
 from rllama_sb3.optimization.owner import claim
-from rllama_sb3.optimization.retries import (
-    fail_trial,
-)
+from rllama_sb3.optimization.retries import fail_trial
 
 CONFIG = parse_experiment(tiny_experiment(tuning={"n_trials": 30}))
 SPACE = build_search_space(CONFIG.tuning.search_space, CONFIG.to_dict())

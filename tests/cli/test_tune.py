@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -13,6 +14,7 @@ from tiny import tiny_experiment, tiny_yaml
 from rllama_sb3.analysis.candidates import BASE_NAME, UNSHAPED_NAME, choose_candidates
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.optimization import BayesianRewardOptimizer
+from rllama_sb3.optimization.attributes import DIVERGED
 
 OUT = Path("runs/tune/experiment")
 
@@ -132,14 +134,21 @@ def test_nothing_starts_with_bad_input(file: Path, options: list[str], message: 
     assert not list(Path().glob("**/trials.csv"))
 
 
-def search_with(values: list[float], **changes: object) -> dict[str, object]:
-    """The candidates after a search whose trials were worth these values."""
+def search_with(
+    values: list[float], diverged: Sequence[int] = (), **changes: object
+) -> dict[str, object]:
+    """The candidates after a search whose trials were worth these values, or diverged."""
     config = parse_experiment(tiny_experiment(**changes))
     optimizer = BayesianRewardOptimizer(config, n_trials=len(values))
+
     # What a trial is worth is set here, and not trained for.
-    optimizer._objective = lambda trial: (
-        optimizer.generate_trial_config(trial) and values[trial.number]
-    )
+    def value_of(trial: optuna.Trial) -> float:
+        optimizer.generate_trial_config(trial)
+        if trial.number in diverged:
+            trial.set_user_attr(DIVERGED, True)
+        return values[trial.number]
+
+    optimizer._objective = value_of
     optimizer.optimize()
     return dict(choose_candidates(config, optimizer))
 
@@ -154,6 +163,11 @@ def test_the_users_config_is_not_compared_with_itself() -> None:
     # Trial 0, the user's own values, is the best of the search; trial 1 has no shaping.
     candidates = search_with([9.0, 3.0, 2.0])
     assert list(candidates) == [BASE_NAME, UNSHAPED_NAME, "trial 2"]
+
+
+def test_what_diverged_is_not_compared() -> None:
+    candidates = search_with([9.0, 3.0, 8.0, 2.0], diverged=[0, 2])
+    assert list(candidates) == [UNSHAPED_NAME, "trial 3"]
 
 
 def test_there_is_no_shaping_to_leave_out_where_there_is_none() -> None:

@@ -222,6 +222,21 @@ def test_a_diverged_trial_is_worse_than_anything_seen() -> None:
     assert study.best_trial.number == 0
 
 
+def test_a_diverged_trial_is_not_the_best_even_if_all_others_turn_out_worse() -> None:
+    optimizer = build({"tuning": {"n_trials": 3}})
+
+    def value_of(trial: optuna.Trial) -> float:
+        optimizer.generate_trial_config(trial)
+        if trial.number == 0:
+            trial.set_user_attr("diverged", True)
+        return [0.0, -9.0, -5.0][trial.number]
+
+    optimizer._objective = value_of
+    params, value, study = optimizer.optimize()
+    assert value == -5.0
+    assert optimizer.best_config == optimizer.generate_trial_config(study.trials[2])
+
+
 def test_a_diverged_trial_is_worse_than_any_spread_of_seeds() -> None:
     tuning = {"seeds_per_trial": 2, "variance_penalty": 3.0}
     study = build({"tuning": tuning}, training_callbacks=[Break(at_training=2)]).optimize()[2]
