@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 __all__ = [
+    "DivergedError",
     "Evaluation",
     "TrainResult",
     "build_algorithm",
@@ -52,6 +53,10 @@ __all__ = [
     "train",
     "weights_move",
 ]
+
+
+class DivergedError(RllamaError):
+    """A policy is no longer made of finite numbers, as of a learning rate that is far too high."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +120,7 @@ def train(
         ConfigError: Something in the config is wrong, or ``out`` cannot be used. All problems are
             listed, and nothing has started.
         ComponentError: A reward component failed.
+        DivergedError: The policy has become a thing of infinities, or of what is not a number.
         KeyboardInterrupt: After the model so far was saved to ``out``.
     """
     config = _with_seed(config, seed)
@@ -146,7 +152,7 @@ def train(
         )
         teller = RewardShapingCallback() if config.reward_shaping else EnvReturnCallback()
         started = time.perf_counter()
-        with _recorded(folder, model, judge):
+        with _recorded(folder, model, judge), _divergence_told(model):
             _learn(model, config, [teller, judge, *callbacks])
         return TrainResult(
             model=model,
@@ -255,6 +261,29 @@ def _learn(
             "the process of an environment ended in the middle of the training. "
             "Its own error is printed above"
         ) from error
+
+
+@contextmanager
+def _divergence_told(model: BaseAlgorithm) -> Iterator[None]:
+    """Calls a training diverged whose policy is, whatever that led to."""
+    try:
+        yield
+    except Exception as error:
+        if _is_finite(model):
+            raise
+        said = (str(error).splitlines() or [""])[0].rstrip(":")
+        reason = f"{_diverged(model)} ({type(error).__name__}: {said})"
+        raise DivergedError(reason) from error
+    if not _is_finite(model):
+        raise DivergedError(_diverged(model))
+
+
+def _is_finite(model: BaseAlgorithm) -> bool:
+    return all(bool(torch.isfinite(parameter).all()) for parameter in model.policy.parameters())
+
+
+def _diverged(model: BaseAlgorithm) -> str:
+    return f"by global step {model.num_timesteps} the policy has parameters that are not finite"
 
 
 def _last_mean(judge: TrialEvalCallback) -> float:

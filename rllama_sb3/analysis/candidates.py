@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from rllama_sb3.analysis.runs import run_key
 from rllama_sb3.config import ExperimentConfig, parse_experiment
 from rllama_sb3.optimization import BayesianRewardOptimizer
 from rllama_sb3.optimization.objective import trial_folder
-from rllama_sb3.optimization.study import best_trial, pareto_front
+from rllama_sb3.optimization.study import best_trial, pareto_front, valued_trials
 
 BASE_NAME: Final = "your config"
 UNSHAPED_NAME: Final = "shaping off"
@@ -63,5 +63,4 @@ def _by_value(optimizer: BayesianRewardOptimizer) -> list[FrozenTrial]:
     assert optimizer.study is not None  # The search has run.
     if len(optimizer.study.directions) > 1:
         return pareto_front(optimizer.study)
-    complete = optimizer.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(complete, key=lambda trial: -(trial.value or 0.0))
+    return valued_trials(optimizer.study)

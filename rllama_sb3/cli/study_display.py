@@ -20,7 +20,7 @@ from rllama_sb3.cli.console import format_duration, format_number, is_live, say
 from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, as_tried, is_unshaped
 from rllama_sb3.optimization.owner import describe_owner
 from rllama_sb3.optimization.progress import n_finished
-from rllama_sb3.optimization.study import best_trial, main_value
+from rllama_sb3.optimization.study import best_trial, has_diverged, main_value, state_of
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -36,6 +36,7 @@ _LONGEST_CURVE: Final = 20
 _BARS: Final = "▁▂▃▄▅▆▇█"
 # Parts of a path that say nothing where a value is shown beside it.
 _PLAIN_PARTS: Final = ("params", "weight_schedule")
+_WITHOUT_VALUE: Final = ("diverged", "pruned", "fail")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TrialRow:
 
     Attributes:
         number: Optuna's number of it.
-        state: ``complete``, ``pruned``, ``fail`` or ``running``.
+        state: ``complete``, ``diverged``, ``pruned``, ``fail`` or ``running``.
         value: What it is worth; of a running one the latest evaluation.
         params: What it tries, as text.
         is_best: Whether no trial is better.
@@ -83,7 +84,7 @@ def render_trials(rows: Sequence[TrialRow]) -> Table:
     table.add_column("values", no_wrap=True, overflow="ellipsis")
     for row in rows:
         state = f"{row.state} ★" if row.is_best else row.state
-        style = "bold" if row.is_best else "dim" if row.state in ("pruned", "fail") else ""
+        style = "bold" if row.is_best else "dim" if row.state in _WITHOUT_VALUE else ""
         table.add_row(
             str(row.number),
             state,
@@ -171,7 +172,7 @@ class StudyDisplay:
         self._rows = [
             TrialRow(
                 number=trial.number,
-                state=trial.state.name.lower(),
+                state=state_of(trial),
                 value=_shown_value(trial),
                 params=self._describe(trial),
                 is_best=best is not None and trial.number == best.number,
@@ -185,7 +186,8 @@ class StudyDisplay:
         if self._space is None:
             return ""
         text = render_params(as_tried(trial, self._space.replay(trial.params, trial.number)))
-        measured = zip(self._objectives, (trial.values or ())[1:], strict=False)
+        values = () if has_diverged(trial) else trial.values or ()
+        measured = zip(self._objectives, values[1:], strict=False)
         parts = [f"{name} {format_number(value)}" for name, value in measured]
         parts += [UNSHAPED_ORIGIN] if is_unshaped(trial) else []
         return " ".join([*parts, text])
@@ -246,6 +248,8 @@ def render_curve(values: Sequence[float]) -> str:
 
 
 def _shown_value(trial: FrozenTrial) -> float | None:
+    if has_diverged(trial):
+        return None  # What the sampler is told is no env return.
     if trial.state.name == "COMPLETE":
         return main_value(trial)
     # The last that was reported says why the pruner stopped it.

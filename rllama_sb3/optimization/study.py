@@ -17,9 +17,11 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
+from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import ConfigError, Path, Problem
+from rllama_sb3.optimization.attributes import DIVERGED
 from rllama_sb3.optimization.owner import this_process
 
 # Attributes of studies.
@@ -119,25 +121,42 @@ def clear_stop(study: Study) -> None:
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """Returns the complete trial with the best value, if there is one.
+    """Returns the trial that came to the best value, if there is one.
 
     Of several objectives it is the trial of the Pareto front with the best of the first, which is
     the env return.
     """
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        return None
-    if len(study.directions) == 1:
-        return study.best_trial
     return next(iter(pareto_front(study)), None)
 
 
 def pareto_front(study: Study) -> list[FrozenTrial]:
-    """Returns the complete trials that no other one beats in all objectives, the best first.
+    """Returns the trials that no other one beats in all objectives, the best first.
 
     The order is that of the first objective. With one objective these are the best trials.
     """
+    front = _get_pareto_front_trials_by_trials(valued_trials(study), study.directions)
+    return _best_first(front, study)
+
+
+def valued_trials(study: Study) -> list[FrozenTrial]:
+    """Returns the trials that came to a value of their own, the best of the first one first."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return _best_first([trial for trial in complete if not has_diverged(trial)], study)
+
+
+def has_diverged(trial: FrozenTrial) -> bool:
+    """Whether a training of a trial diverged, so that its value was made up for the sampler."""
+    return DIVERGED in trial.user_attrs
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """Returns how a trial ended: ``complete``, ``diverged``, ``pruned``, ``fail``; or runs."""
+    return "diverged" if has_diverged(trial) else trial.state.name.lower()
+
+
+def _best_first(trials: Sequence[FrozenTrial], study: Study) -> list[FrozenTrial]:
     sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-    return sorted(study.best_trials, key=lambda trial: sign * trial.values[0])
+    return sorted(trials, key=lambda trial: sign * trial.values[0])
 
 
 def main_value(trial: FrozenTrial) -> float | None:

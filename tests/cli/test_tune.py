@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -132,10 +133,12 @@ def test_nothing_starts_with_bad_input(file: Path, options: list[str], message: 
     assert not list(Path().glob("**/trials.csv"))
 
 
-def search_with(values: list[float], **changes: object) -> dict[str, object]:
+def search_with(
+    values: list[float], start: Callable[[optuna.Trial], None] | None = None, **changes: object
+) -> dict[str, object]:
     """The candidates after a search whose trials were worth these values."""
     config = parse_experiment(tiny_experiment(**changes))
-    optimizer = BayesianRewardOptimizer(config, n_trials=len(values))
+    optimizer = BayesianRewardOptimizer(config, n_trials=len(values), on_trial_start=start)
     # What a trial is worth is set here, and not trained for.
     optimizer._objective = lambda trial: (
         optimizer.generate_trial_config(trial) and values[trial.number]
@@ -154,6 +157,15 @@ def test_the_users_config_is_not_compared_with_itself() -> None:
     # Trial 0, the user's own values, is the best of the search; trial 1 has no shaping.
     candidates = search_with([9.0, 3.0, 2.0])
     assert list(candidates) == [BASE_NAME, UNSHAPED_NAME, "trial 2"]
+
+
+def test_a_trial_that_diverged_is_not_compared() -> None:
+    def diverge(trial: optuna.Trial) -> None:
+        if trial.number == 2:
+            trial.set_user_attr("diverged", True)
+
+    candidates = search_with([1.0, 3.0, 2.0, 0.0], start=diverge)
+    assert list(candidates) == [BASE_NAME, UNSHAPED_NAME, "trial 3"]
 
 
 def test_there_is_no_shaping_to_leave_out_where_there_is_none() -> None:
