@@ -147,6 +147,16 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or (None if hidden else cause.__context__)
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says.
+
+    Example:
+        >>> first_line(ValueError())
+        ''
+    """
+    return (str(error).splitlines() or [""])[0]
+
+
 def format_path(path: Sequence[str | int]) -> str:
     """Returns the dotted form of a path of keys.
 

@@ -35,7 +35,7 @@ from rllama_sb3.config.models import ExperimentConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.envs.factory import build_env, build_vec_env, check_env_config, choose_shaping
 from rllama_sb3.envs.processes import describe_end
-from rllama_sb3.errors import ConfigError, Problem
+from rllama_sb3.errors import ConfigError, Problem, RllamaError, first_line
 from rllama_sb3.rewards.build import check_reward_shaping
 from rllama_sb3.rewards.schedules import build_schedule
 from rllama_sb3.run_folder import RunFolder
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 __all__ = [
+    "DivergedError",
     "Evaluation",
     "TrainResult",
     "build_algorithm",
@@ -53,6 +54,10 @@ __all__ = [
     "train",
     "weights_move",
 ]
+
+
+class DivergedError(RllamaError):
+    """A policy is no longer made of finite numbers, as of a learning rate that is far too high."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +121,7 @@ def train(
         ConfigError: Something in the config is wrong, or ``out`` cannot be used. All problems are
             listed, and nothing has started.
         ComponentError: A reward component failed.
+        DivergedError: The policy has become a thing of infinities, or of what is not a number.
         KeyboardInterrupt: After the model so far was saved to ``out``.
     """
     config = _with_seed(config, seed)
@@ -148,7 +154,7 @@ def train(
         )
         teller = RewardShapingCallback() if config.reward_shaping else EnvReturnCallback()
         started = time.perf_counter()
-        with _recorded(folder, model, judge):
+        with _recorded(folder, model, judge), _divergence_told(model):
             _learn(model, config, [teller, judge, *callbacks], eval_envs)
         return TrainResult(
             model=model,
@@ -258,6 +264,29 @@ def _learn(
             raise
         venvs = [venv for venv in (model.get_env(), eval_envs) if venv is not None]
         raise describe_end(venvs) from error
+
+
+@contextmanager
+def _divergence_told(model: BaseAlgorithm) -> Iterator[None]:
+    """Calls a training diverged whose policy is, whatever that led to."""
+    try:
+        yield
+    except Exception as error:
+        if _is_finite(model):
+            raise
+        said = first_line(error).rstrip(":")
+        reason = f"{_diverged(model)} ({type(error).__name__}: {said})"
+        raise DivergedError(reason) from error
+    if not _is_finite(model):
+        raise DivergedError(_diverged(model))
+
+
+def _is_finite(model: BaseAlgorithm) -> bool:
+    return all(bool(torch.isfinite(parameter).all()) for parameter in model.policy.parameters())
+
+
+def _diverged(model: BaseAlgorithm) -> str:
+    return f"by global step {model.num_timesteps} the policy has parameters that are not finite"
 
 
 def _last_mean(judge: TrialEvalCallback) -> float:

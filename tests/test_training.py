@@ -31,7 +31,7 @@ from rllama_sb3.callbacks import Evaluation
 from rllama_sb3.config import parse_experiment, read_yaml
 from rllama_sb3.errors import ComponentError
 from rllama_sb3.rewards import Transition, register_component
-from rllama_sb3.training import check_runnable
+from rllama_sb3.training import DivergedError, check_runnable
 
 gym.register("Lingering-v0", Lingering)
 gym.register("Counting-v0", Counting)
@@ -212,6 +212,13 @@ def test_an_error_is_recorded_with_its_reason(tmp_path: Path) -> None:
     assert record(tmp_path)["reason"] == "ZeroDivisionError: by 0"
     # What the last evaluation saved is still there.
     assert PPO.load(tmp_path / "model.zip").num_timesteps == 32
+
+
+def test_a_training_that_diverges_says_so_and_since_when(tmp_path: Path) -> None:
+    spoilt = {"name": "PPO", "params": PPO_PARAMS | {"learning_rate": 1e30}}
+    with pytest.raises(DivergedError, match="by global step 32 .* not finite .ValueError: Exp"):
+        train(experiment(algorithm=spoilt), out=tmp_path)
+    assert record(tmp_path)["state"] == "failed"
 
 
 def test_a_component_that_fails_stops_the_training(tmp_path: Path) -> None:

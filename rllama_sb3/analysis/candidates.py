@@ -13,7 +13,7 @@ from rllama_sb3.optimization import BayesianRewardOptimizer
 from rllama_sb3.optimization.attributes import BASE_ORIGIN, DIVERGED, ORIGIN
 from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN
 from rllama_sb3.optimization.objective import trial_folder
-from rllama_sb3.optimization.study import best_trial, pareto_front, ranked_trials
+from rllama_sb3.optimization.study import best_trial, pareto_front, valued_trials
 
 BASE_NAME: Final = "your config"
 UNSHAPED_NAME: Final = "shaping off"
@@ -71,7 +71,7 @@ def _by_value(optimizer: BayesianRewardOptimizer) -> list[FrozenTrial]:
     assert optimizer.study is not None  # The search has run.
     if len(optimizer.study.directions) > 1:
         return pareto_front(optimizer.study)
-    return ranked_trials(optimizer.study)
+    return valued_trials(optimizer.study)
 
 
 def _has_diverged(optimizer: BayesianRewardOptimizer, origin: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rllama_sb3.cli.console import format_number, say_pairs, shell_line
 from rllama_sb3.optimization.storage import shown_storage
-from rllama_sb3.optimization.study import main_value
+from rllama_sb3.optimization.study import main_value, state_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def describe_search(trials: Sequence[FrozenTrial], best: FrozenTrial) -> str:
     """Returns how many trials came to what, and the best of them."""
-    states = Counter(trial.state.name.lower() for trial in trials if trial.state.is_finished())
+    states = Counter(state_of(trial) for trial in trials if trial.state.is_finished())
     counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
     value = format_number(main_value(best))
     return (

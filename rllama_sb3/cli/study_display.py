@@ -21,7 +21,7 @@ from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, as_tried, is_u
 from rllama_sb3.optimization.objective import EVALUATIONS
 from rllama_sb3.optimization.owner import describe_owner
 from rllama_sb3.optimization.progress import n_finished
-from rllama_sb3.optimization.study import best_trial, main_value
+from rllama_sb3.optimization.study import best_trial, has_diverged, main_value, state_of
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -39,7 +39,7 @@ _LEAST_WIDTH_OF_VALUES: Final = 80
 _LONGEST_CURVE: Final = 20
 _SHORT_CURVE: Final = 10
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_WORTHLESS: Final = ("pruned", "fail", "interrupted")
+_WORTHLESS: Final = ("diverged", "pruned", "fail", "interrupted")
 # Parts of a path that say nothing where a value is shown beside it.
 _PLAIN_PARTS: Final = ("params", "weight_schedule")
 
@@ -50,8 +50,8 @@ class TrialRow:
 
     Attributes:
         number: Optuna's number of it.
-        state: ``complete``, ``pruned``, ``fail``, ``running``, or ``interrupted``, which does not
-            count because it is tried again.
+        state: ``complete``, ``diverged``, ``pruned``, ``fail``, ``running``, or ``interrupted``,
+            which does not count because it is tried again.
         value: What it is worth; of a running one the latest evaluation.
         params: What it tries, as text.
         is_best: Whether no trial is better.
@@ -212,7 +212,8 @@ class StudyDisplay:
         if self._space is None:
             return ""
         text = render_params(as_tried(trial, self._space.replay(trial.params, trial.number)))
-        measured = zip(self._objectives, (trial.values or ())[1:], strict=False)
+        values = () if has_diverged(trial) else trial.values or ()
+        measured = zip(self._objectives, values[1:], strict=False)
         parts = [f"{name} {format_number(value)}" for name, value in measured]
         parts += [UNSHAPED_ORIGIN] if is_unshaped(trial) else []
         reason = trial.user_attrs.get(FAILURE)
@@ -271,7 +272,7 @@ def _has_begun(trial: FrozenTrial) -> bool:
 
 def _state(trial: FrozenTrial) -> str:
     is_repeated = trial.state.name == "FAIL" and trial.user_attrs.get(INTERRUPTED)
-    return "interrupted" if is_repeated else trial.state.name.lower()
+    return "interrupted" if is_repeated else state_of(trial)
 
 
 def _curve(trial: FrozenTrial) -> tuple[float, ...]:
@@ -303,6 +304,8 @@ def render_curve(values: Sequence[float], longest: int = _LONGEST_CURVE) -> str:
 
 
 def _shown_value(trial: FrozenTrial) -> float | None:
+    if has_diverged(trial):
+        return None  # What the sampler is told is no env return.
     if trial.state.name == "COMPLETE":
         return main_value(trial)
     # The last that was reported says why the pruner stopped it.

@@ -221,7 +221,7 @@ def _problem(place: _Place, entry: Mapping[str, Any]) -> Problem:
     if kind in ("missing", "extra_forbidden"):
         return Problem(place.path, _RULES[kind], NO_VALUE, _key_remedy(kind, place))
     if kind == "literal_error":
-        choices = [str(choice) for choice in get_args(_bare(place.annotation))]
+        choices = [str(choice) for choice in _choices(place.annotation)]
         remedy = did_you_mean(value, choices)
         # The rule lists the choices already.
         remedy = "" if remedy.startswith("Known") else remedy
@@ -291,6 +291,14 @@ def _bare(annotation: Any) -> Any:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return annotation
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """Returns what a ``Literal`` allows, be it optional or not."""
+    annotation = _bare(annotation)
+    if not _is_union(annotation):
+        return get_args(annotation)
+    return tuple(c for branch in get_args(annotation) for c in get_args(_bare(branch)))
 
 
 def _is_union(annotation: Any) -> bool:

@@ -8,7 +8,7 @@ FAILURE: Final = "failure"
 """Why a trial failed or was pruned, in a line."""
 
 DIVERGED: Final = "diverged"
-"""Set where a training came to numbers that are not finite: the value of the trial is made up."""
+"""Set where a training diverged: the value of the trial was made up for the sampler."""
 
 INTERRUPTED: Final = "interrupted"
 """Set where a trial was cut off, and does not count."""

@@ -13,7 +13,8 @@
 An expression is one of numbers (see :mod:`rllama_sb3.rewards.expression`) over names of its own,
 which stand for paths of the config. A trial whose config does not fulfil it is not trained: it ends
 as pruned, with the reason. TPE learns from such trials (by Optuna's ``Trial.set_constraint``);
-samplers that learn from complete trials only do not. They count as trials, so that a search ends.
+samplers that learn from complete trials only do not. Of these ``gp`` is refused, which would
+propose the same point again and again. They count as trials, so that a search ends.
 
 Where a path is not in the config of a trial, as it goes with another choice, the constraint says
 nothing about it.
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import optuna
+from optuna.samplers import BaseSampler, GPSampler
 from optuna.trial import Trial
 from pydantic import ValidationError
 
@@ -43,6 +45,7 @@ from rllama_sb3.errors import (
 from rllama_sb3.optimization.conditions import value_at
 from rllama_sb3.optimization.defaults import default_at, known_keys
 from rllama_sb3.optimization.leaves import DeclaredLeaf
+from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.search_space import SearchSpace
 from rllama_sb3.rewards.expression import CompiledExpression, compile_expression
 
@@ -75,10 +78,16 @@ class Constraint:
         """Returns why a config does not fulfil the constraint, or nothing where it does.
 
         Raises:
-            ComponentError: The expression cannot be computed from its values.
+            ComponentError: The expression cannot be computed from its values, or is no truth value.
         """
         values = {name: _value(config, path) for name, path in self.paths.items()}
-        if NO_VALUE in values.values() or self.expression(*values.values()):
+        if NO_VALUE in values.values():
+            return ""
+        result = self.expression(*values.values())
+        if result not in (0.0, 1.0):
+            rule = "must be true or false: compare it with something, as in steps % batch == 0"
+            raise ComponentError(f"constraint {self.name} {rule}, but got {result!r}")
+        if result:
             return ""
         shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         return f"violates {self.name}: {self.expression.source}, with {shown}"
@@ -102,9 +111,29 @@ def build_constraints(
         constraint, wrong = _build(name, entry, space, base)
         if not wrong and constraint is not None:
             wrong = _check_base(constraint, base)
+        if not wrong and constraint is not None:
             constraints.append(constraint)
         problems += [problem.below((*SECTION, name)) for problem in wrong]
     return constraints, problems
+
+
+def check_constrained_sampler(
+    constraints: Sequence[Constraint], sampler: Named | BaseSampler
+) -> list[Problem]:
+    """Returns why a sampler cannot be used beside constraints, if it cannot.
+
+    Args:
+        constraints: Those of the search, which may be none.
+        sampler: Who proposes.
+    """
+    name = sampler.get("name") if isinstance(sampler, Mapping) else sampler
+    if not constraints or not (name == "gp" or isinstance(name, GPSampler)):
+        return []
+    rule = (
+        "must be another one beside constraints: it learns from complete trials only, and would "
+        "propose a point again and again that is refused"
+    )
+    return [Problem(("tuning", "sampler"), rule, "gp", "Use tpe, or remove the constraints.")]
 
 
 def refuse_violations(

@@ -72,16 +72,6 @@ def ran_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def first_line(error: BaseException) -> str:
-    """Returns the first line of what an error says.
-
-    Example:
-        >>> first_line(ValueError())
-        ''
-    """
-    return (str(error).splitlines() or [""])[0]
-
-
 def render_error(error: BaseException) -> str:
     """Returns the traceback of an error, with those of its causes."""
     return "".join(traceback.format_exception(error)).rstrip()

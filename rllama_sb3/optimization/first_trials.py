@@ -22,13 +22,14 @@ from typing import Any, Final
 from optuna.study import Study
 from optuna.trial import BaseTrial, FrozenTrial
 
-from rllama_sb3.errors import NO_VALUE, Path, Problem, did_you_mean, format_path
+from rllama_sb3.errors import NO_VALUE, ComponentError, Path, Problem, did_you_mean, format_path
 from rllama_sb3.optimization.attributes import ORIGIN
 from rllama_sb3.optimization.conditions import value_at
 from rllama_sb3.optimization.constraints import Constraint
 from rllama_sb3.optimization.judge import Judge, judging
 from rllama_sb3.optimization.known_configs import complete, parameters_of
-from rllama_sb3.optimization.known_trial import lies_outside
+from rllama_sb3.optimization.known_trial import KnownTrial, lies_outside
+from rllama_sb3.optimization.leaves import DeclaredLeaf
 from rllama_sb3.optimization.search_space import SearchSpace
 
 UNSHAPED_ORIGIN: Final = "shaping off"
@@ -78,15 +79,23 @@ def as_tried(trial: BaseTrial | FrozenTrial, config: dict[str, Any]) -> dict[str
     return unshaped
 
 
-def params_as_tried(trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:
-    """Returns the parameters that took part in a trial."""
-    unused = {
-        name
-        for leaf in space.leaves
-        if is_unshaped(trial) and leaf.path[0] == _SHAPING
-        for name in leaf.distributions()
-    }
-    return {name: value for name, value in trial.params.items() if name not in unused}
+def values_as_tried(trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:
+    """Returns what took part in a trial.
+
+    Of declared leaves it is the value of the config by its dotted path, 0.99 for a γ that is
+    searched by its distance from 1; of anything else Optuna's parameter by its name.
+    """
+    values: dict[str, Any] = {}
+    others = dict(trial.params)
+    for leaf in space.leaves:
+        known = {name: others.pop(name) for name in leaf.distributions() if name in others}
+        if not known or (is_unshaped(trial) and leaf.path[0] == _SHAPING):
+            continue
+        if isinstance(leaf, DeclaredLeaf):
+            values[format_path(leaf.path)] = leaf.suggest(KnownTrial(known))
+        else:
+            values |= known
+    return values | others
 
 
 def read_enqueue(
@@ -150,9 +159,16 @@ def _read_entry(
     if not problems and judge is not None:
         problems = judge.problems_of(config)
     if not problems:
-        reasons = [constraint.violation(config) for constraint in constraints]
-        problems = [Problem((), f"must not be one that {reason}") for reason in reasons if reason]
+        problems = [p for constraint in constraints for p in _check_constraint(constraint, config)]
     return params, problems
+
+
+def _check_constraint(constraint: Constraint, config: Mapping[str, Any]) -> list[Problem]:
+    try:
+        reason = constraint.violation(config)
+    except ComponentError as error:
+        return [Problem((), f"must have values that can be compared ({error})")]
+    return [Problem((), f"must not be one that {reason}")] if reason else []
 
 
 def _warn_outside(params: Mapping[str, Any], space: SearchSpace, place: str) -> None:

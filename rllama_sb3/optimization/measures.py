@@ -92,23 +92,26 @@ def check_objectives(
     return problems
 
 
-def measure(model: BaseAlgorithm, config: ExperimentConfig, components: Components) -> list[float]:
-    """Returns the mean over episodes of each component's sum of raw values.
+def measure(
+    model: BaseAlgorithm, config: ExperimentConfig, components: Components, *, seed: int
+) -> dict[str, float]:
+    """Returns by name the mean over episodes of each component's sum of raw values.
 
     Args:
         model: The trained policy.
-        config: What it was trained by, with the seed it was trained from.
+        config: What it was trained by.
         components: What to measure.
+        seed: What it was trained from.
 
     Raises:
         ComponentError: A component failed.
     """
     hook = _RawValues(list(components))
-    n_episodes, seed = config.evaluation.n_episodes, evaluation_seed(config.training.seed)
+    n_episodes, episode_seed = config.evaluation.n_episodes, evaluation_seed(seed)
     venv = build_vec_env(
         config.env,
         n_envs=min(config.evaluation.n_envs, n_episodes),
-        seed=seed,
+        seed=episode_seed,
         # The first one only says that somebody minds the task.
         reward_shaping={"env_return": {"class": "EnvReward"}, **components},
         gamma=discount_factor(config.algorithm),
@@ -124,9 +127,9 @@ def measure(model: BaseAlgorithm, config: ExperimentConfig, components: Componen
             hook,
             n_episodes=n_episodes,
             deterministic=config.evaluation.deterministic,
-            seed=seed,
+            seed=episode_seed,
         )
-    return [float(np.mean(values)) for values in hook.sums.values()]
+    return {name: float(np.mean(values)) for name, values in hook.sums.items()}
 
 
 def worse_than_seen(seen: Sequence[float], direction: str, penalty: float) -> float:

@@ -33,17 +33,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import optuna
-import torch
 from optuna.pruners import WilcoxonPruner
 from optuna.trial import BaseTrial
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
-from rllama_sb3.errors import RllamaError
 from rllama_sb3.optimization.attributes import DIVERGED, FAILURE
-from rllama_sb3.optimization.failures import first_line
 from rllama_sb3.optimization.measures import (
     Components,
     directions_of,
@@ -53,7 +49,7 @@ from rllama_sb3.optimization.measures import (
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards.schedules import build_schedule
 from rllama_sb3.seeding import tuning_seed
-from rllama_sb3.training import Evaluation, TrainResult, train
+from rllama_sb3.training import DivergedError, Evaluation, TrainResult, train
 
 # Attributes of trials.
 CONFIG: Final = "config"
@@ -65,10 +61,6 @@ N_STEPS: Final = "n_steps"
 MEASURED: Final = "measured"
 
 OnEvaluation = Callable[[BaseTrial, Evaluation], None]
-
-
-class _DivergedError(RllamaError):
-    """The policy of a training is no longer made of finite numbers."""
 
 
 @dataclass
@@ -105,7 +97,7 @@ class TrainingObjective:
         run = _TrialRun(trial, config, self)
         try:
             values = run.values()
-        except _DivergedError as error:
+        except DivergedError as error:
             values = _values_of_divergence(trial, run.curves, config.tuning, str(error))
         return values if len(values) > 1 else values[0]
 
@@ -145,14 +137,7 @@ class _TrialRun:
                     raise optuna.TrialPruned(f"pruned after seed {index}")
         finally:
             self._record()
-        tuning = self._config.tuning
-        further = [
-            value_of_trial(
-                seeds, tuning.variance_penalty, direction=tuning.objectives[name].direction
-            )
-            for name, seeds in self._measured.items()
-        ]
-        return (value_of_trial(self._values, tuning.variance_penalty), *further)
+        return values_of_trial(self._values, self._measured, self._config.tuning)
 
     def _run_seed(self, index: int, seed: int) -> None:
         self.curves.append([])
@@ -172,13 +157,12 @@ class _TrialRun:
             )
         except Exception as error:
             self._n_steps += watch.n_steps
-            if watch.has_diverged():
-                reason = f"seed {index} diverged: {type(error).__name__}: {first_line(error)}"
-                raise _DivergedError(reason) from error
+            if isinstance(error, DivergedError):
+                raise DivergedError(f"seed {index} diverged: {error}") from error
             raise
         self._n_steps += result.n_steps
-        if watch.has_diverged() or not _is_finite(result):
-            raise _DivergedError(f"seed {index} diverged")
+        if not _is_finite(result):
+            raise DivergedError(f"seed {index} diverged: an evaluation gave no finite return")
         if result.pruned:
             raise optuna.TrialPruned(f"pruned at global step {result.n_steps} of seed {index}")
         self._values.append(self._value_of_seed(result.evaluations))
@@ -186,12 +170,10 @@ class _TrialRun:
 
     def _measure(self, result: TrainResult) -> None:
         components = self._objective.components
-        if not components:
-            return
-        seeded = self._config.training.model_copy(update={"seed": result.seed})
-        config = self._config.model_copy(update={"training": seeded})
-        for name, value in zip(components, measure(result.model, config, components), strict=True):
-            self._measured[name].append(value)
+        if components:
+            values = measure(result.model, self._config, components, seed=result.seed)
+            for name, value in values.items():
+                self._measured[name].append(value)
 
     def _value_of_seed(self, evaluations: Sequence[Evaluation]) -> float:
         means = [evaluation.mean for evaluation in evaluations]
@@ -225,6 +207,24 @@ class _TrialRun:
             self._trial.set_user_attr(MEASURED, self._measured)
         self._trial.set_user_attr(N_STEPS, self._n_steps)
         self._trial.set_user_attr(SECONDS, round(time.perf_counter() - self._started, 3))
+
+
+def values_of_trial(
+    values: Sequence[float], measured: Mapping[str, Sequence[float]], tuning: TuningConfig
+) -> tuple[float, ...]:
+    """Returns what the seeds of a trial make together in each objective, the env return first.
+
+    Args:
+        values: What each seed is worth by its env returns.
+        measured: By name of each further objective what was measured after each seed.
+        tuning: How the search is made.
+    """
+    penalty = tuning.variance_penalty
+    further = [
+        value_of_trial(seeds, penalty, direction=tuning.objectives[name].direction)
+        for name, seeds in measured.items()
+    ]
+    return (value_of_trial(values, penalty), *further)
 
 
 def trial_folder(out: Path, number: int) -> Path:
@@ -262,12 +262,6 @@ class _Watch(BaseCallback):
     @property
     def n_steps(self) -> int:
         return int(self.model.num_timesteps) if hasattr(self, "model") else 0
-
-    def has_diverged(self) -> bool:
-        model: BaseAlgorithm | None = getattr(self, "model", None)
-        if model is None:
-            return False
-        return not all(bool(torch.isfinite(p).all()) for p in model.policy.parameters())
 
 
 def _values_of_divergence(

@@ -24,7 +24,7 @@ from rllama_sb3.errors import ConfigError, Problem, RllamaError
 from rllama_sb3.optimization.attributes import BASE_ORIGIN, FAILURE, ORIGIN
 from rllama_sb3.optimization.constraints import refuse_violations
 from rllama_sb3.optimization.exhaustive import warn_of_grid
-from rllama_sb3.optimization.first_trials import enqueue_missing, params_as_tried
+from rllama_sb3.optimization.first_trials import enqueue_missing, values_as_tried
 from rllama_sb3.optimization.measures import components_of
 from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
@@ -40,6 +40,7 @@ from rllama_sb3.optimization.study import (
     main_value,
     open_study,
     read_stop,
+    state_of,
 )
 from rllama_sb3.optimization.study_database import HEARTBEAT_SECONDS
 from rllama_sb3.optimization.trial_loop import StudyCallback, TrialLoop, Values, is_over
@@ -353,7 +354,7 @@ class BayesianRewardOptimizer:
 
     def _keep(self, study: Study, results: ResultsFolder | None) -> None:
         if results is not None:
-            results.update(study, self.search_space.names())
+            results.update(study, self.search_space.columns())
 
     def _open(self) -> tuple[Study, ResultsFolder | None]:
         """Opens the study and the folder, and sees to what was cut off and what comes first."""
@@ -378,13 +379,13 @@ class BayesianRewardOptimizer:
         return study, results
 
     def _open_results(self, out: FilePath) -> ResultsFolder:
-        params_of = partial(params_as_tried, space=self.search_space)
+        values_of = partial(values_as_tried, space=self.search_space)
         experiment = self._search.experiment
         if experiment is None:
-            return ResultsFolder(out, self._search.config_of, params_of=params_of)
+            return ResultsFolder(out, self._search.config_of, values_of=values_of)
         tuning = experiment.tuning
         names = tuple(tuning.objectives)
-        return ResultsFolder(out, self._search.config_of, tuning.objective, params_of, names)
+        return ResultsFolder(out, self._search.config_of, tuning.objective, values_of, names)
 
     def _value_of(self, trial: Trial) -> Values:
         with known_values_in_peace():
@@ -401,7 +402,7 @@ class BayesianRewardOptimizer:
             return best
         trials = self.study.get_trials(deepcopy=False)
         trials = [trial for trial in trials if trial.state != TrialState.WAITING]
-        states = Counter(trial.state.name.lower() for trial in trials)
+        states = Counter(state_of(trial) for trial in trials)
         counts = ", ".join(f"{n} {state}" for state, n in states.items()) or "no trials"
         reasons = [trial.user_attrs[FAILURE] for trial in trials if FAILURE in trial.user_attrs]
         last = f" The last reason given: {reasons[-1]}." if reasons else ""

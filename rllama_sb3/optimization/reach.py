@@ -45,13 +45,18 @@ def check_reach(space: SearchSpace, base: Mapping[str, Any]) -> list[Problem]:
         for name, distribution in leaf.distributions().items()
     }
     problems = []
+    told: set[str] = set()
     with judging(base, space) as judge:
         for leaf in space.leaves:
             for params in _ends(leaf, space):
                 wrong = judge.problems_of(space.merge(base, space.replay({**first, **params})))
-                if wrong:
+                if not wrong:
+                    continue
+                # What is wrong with a choice is wrong with all that goes with it: once is enough.
+                if str(wrong[0]) not in told or wrong[0].path == leaf.path:
                     problems.append(_tell(leaf, space, wrong[0], params, base))
-                    break
+                told.add(str(wrong[0]))
+                break
     return problems
 
 

@@ -37,20 +37,15 @@ from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.optimization.attributes import DIVERGED, FAILURE, ORIGIN
 from rllama_sb3.optimization.failures import failure_file, write_failure
-from rllama_sb3.optimization.objective import (
-    N_STEPS,
-    SECONDS,
-    SEED_VALUES,
-    trial_folder,
-)
-from rllama_sb3.optimization.study import best_trial, main_value, pareto_front
+from rllama_sb3.optimization.objective import N_STEPS, SECONDS, SEED_VALUES, trial_folder
+from rllama_sb3.optimization.study import best_trial, main_value, pareto_front, state_of
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
 
-ParamsOf = Callable[[FrozenTrial], Mapping[str, Any]]
+ValuesOf = Callable[[FrozenTrial], Mapping[str, Any]]
 
 
-def _own_params(trial: FrozenTrial) -> Mapping[str, Any]:
+def _params(trial: FrozenTrial) -> Mapping[str, Any]:
     return trial.params
 
 
@@ -62,7 +57,7 @@ class ResultsFolder:
         config_of: Returns the config of a past trial.
         objective: Which model of a training is its result: its best one for ``best``, else its
             last one.
-        params_of: Returns the parameters that a past trial is shown with; its own by default.
+        values_of: Returns by column what a trial has tried; Optuna's parameters by default.
         objectives: Names of further objectives.
 
     Raises:
@@ -74,11 +69,12 @@ class ResultsFolder:
         path: Path,
         config_of: Callable[[FrozenTrial], Mapping[str, Any]],
         objective: str = "last",
-        params_of: ParamsOf = _own_params,
+        values_of: ValuesOf = _params,
         objectives: Sequence[str] = (),
     ) -> None:
         self.path = path
-        self._config_of, self._params_of = config_of, params_of
+        self._config_of, self._values_of = config_of, values_of
+        self._tried: dict[int, Mapping[str, Any]] = {}
         self._objectives = tuple(objectives)
         self._prefix = "best_" if objective == "best" else ""
         self._best_number: int | None = None
@@ -112,16 +108,16 @@ class ResultsFolder:
             remedy = "Choose another folder, or the storage and study name they belong to."
             raise ConfigError(Problem(("out",), rule, str(self.path), remedy))
 
-    def update(self, study: Study, names: Sequence[str] = ()) -> None:
+    def update(self, study: Study, columns: Sequence[str] = ()) -> None:
         """Writes everything that the study knows by now.
 
         Args:
             study: The study.
-            names: Optuna's parameter names in the order of their columns; others follow.
+            columns: Those of what was tried, in their order; others follow.
         """
         trials = study.get_trials(deepcopy=False)
         table = partial(
-            render_trials, names=names, params_of=self._params_of, objectives=self._objectives
+            render_trials, columns=columns, values_of=self._tried_in, objectives=self._objectives
         )
         _write(self.path / "trials.csv", table(trials))
         self._note_failures(trials)
@@ -149,6 +145,14 @@ class ResultsFolder:
             if not failure_file(self.path, trial.number).exists():
                 write_failure(self.path, trial, _failure(trial))
             self._noted.add(trial.number)
+
+    def _tried_in(self, trial: FrozenTrial) -> Mapping[str, Any]:
+        if not trial.state.is_finished():
+            return self._values_of(trial)
+        # It will not change, and there may be thousands.
+        if trial.number not in self._tried:
+            self._tried[trial.number] = self._values_of(trial)
+        return self._tried[trial.number]
 
     def _clear(self, number: int) -> None:
         """Removes the models of a trial that is not among the best, and never will be."""
@@ -187,32 +191,32 @@ class ResultsFolder:
 
 def render_trials(
     trials: Sequence[FrozenTrial],
-    names: Sequence[str] = (),
-    params_of: ParamsOf = _own_params,
+    columns: Sequence[str] = (),
+    values_of: ValuesOf = _params,
     objectives: Sequence[str] = (),
 ) -> str:
     """Returns the trials that have begun as CSV, one row each.
 
-    The columns are number, state and value, those of further objectives, Optuna's parameters, the
-    value of each seed, seconds,
-    environment steps, where a trial comes from that was not proposed, and why one failed or was
-    pruned.
+    The columns are number, state and value, those of further objectives, what was tried at each
+    path that is searched, the value of each seed, seconds, environment steps, where a trial comes
+    from that was not proposed, and why one failed, diverged or was pruned. What a diverged trial
+    has as its value was made up for the sampler.
     """
     trials = [trial for trial in trials if trial.state != TrialState.WAITING]
-    shown = [params_of(trial) for trial in trials]
-    params = list(dict.fromkeys([*names, *(name for own in shown for name in own)]))
+    tried = [values_of(trial) for trial in trials]
+    columns = list(dict.fromkeys([*columns, *(column for own in tried for column in own)]))
     n_seeds = max((len(trial.user_attrs.get(SEED_VALUES, ())) for trial in trials), default=0)
     seeds = [f"value_of_seed_{index}" for index in range(n_seeds)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     last = ["seconds", "n_steps", "origin", "reason"]
-    writer.writerow(["number", "state", "value", *objectives, *params, *seeds, *last])
-    for trial, own in zip(trials, shown, strict=True):
+    writer.writerow(["number", "state", "value", *objectives, *columns, *seeds, *last])
+    for trial, own in zip(trials, tried, strict=True):
         attrs = trial.user_attrs
         values = [*attrs.get(SEED_VALUES, ()), *[""] * n_seeds][:n_seeds]
-        row = [trial.number, trial.state.name.lower()]
+        row = [trial.number, state_of(trial)]
         row += trial.values or [""] * (1 + len(objectives))
-        row += [own.get(name, "") for name in params]
+        row += [own.get(column, "") for column in columns]
         row += [*values, _seconds(trial), attrs.get(N_STEPS, ""), attrs.get(ORIGIN, "")]
         writer.writerow([*row, _failure(trial)])
     return text.getvalue()

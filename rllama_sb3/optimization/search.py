@@ -19,7 +19,11 @@ from rllama_sb3.errors import ConfigError, Path, Problem
 from rllama_sb3.optimization.attributes import BASE_ORIGIN
 from rllama_sb3.optimization.blind_sampler import BlindSampler
 from rllama_sb3.optimization.checks import check_tuning
-from rllama_sb3.optimization.constraints import Constraint, build_constraints
+from rllama_sb3.optimization.constraints import (
+    Constraint,
+    build_constraints,
+    check_constrained_sampler,
+)
 from rllama_sb3.optimization.exhaustive import ExhaustiveSampler
 from rllama_sb3.optimization.first_trials import (
     UNSHAPED_ORIGIN,
@@ -270,12 +274,14 @@ def _check_arguments(
 def _check_search(search: Search) -> list[Problem]:
     """Returns why a space cannot be searched in this way."""
     experiment, sampler, pruner = search.experiment, search.sampler, search.pruner
+    constrained = check_constrained_sampler(search.constraints, sampler)
     if experiment is None:
-        return [*check_sampler(sampler, search.space), *check_pruner(pruner)]
+        return [*check_sampler(sampler, search.space), *check_pruner(pruner), *constrained]
     n_evaluations = experiment.evaluation.n_evaluations
     tuning, space = experiment.tuning, search.space
     return [
         *check_reach(space, search.base_config),
         *check_tuning(tuning, n_evaluations, space, sampler=sampler, pruner=pruner),
         *check_objectives(experiment, sampler, pruner),
+        *constrained,
     ]

@@ -36,7 +36,7 @@ from rllama_sb3.config.merging import merge_configs
 from rllama_sb3.errors import ConfigError, Path, Problem, format_path
 from rllama_sb3.optimization.conditions import all_hold, assign, remove, value_at
 from rllama_sb3.optimization.known_trial import KnownTrial, NotSuggestedError, lies_outside
-from rllama_sb3.optimization.leaves import Leaf
+from rllama_sb3.optimization.leaves import DeclaredLeaf, Leaf
 from rllama_sb3.optimization.space_parser import SpaceParser
 
 SECTION: Final[Path] = ("tuning", "search_space")
@@ -148,6 +148,14 @@ class SearchSpace:
         Of a callable it has what it asks of a trial, not what it makes of the answer.
         """
         return {format_path(leaf.place): leaf.describe() for leaf in self.leaves}
+
+    def columns(self) -> list[str]:
+        """Returns the keys of :func:`~rllama_sb3.optimization.first_trials.values_as_tried`."""
+        columns = [
+            [format_path(leaf.path)] if isinstance(leaf, DeclaredLeaf) else leaf.distributions()
+            for leaf in self.leaves
+        ]
+        return list(dict.fromkeys(column for group in columns for column in group))
 
     def names(self) -> list[str]:
         """Returns Optuna's names of the parameters, as far as they can be known beforehand."""

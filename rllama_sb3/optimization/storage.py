@@ -42,6 +42,7 @@ def open_storage(
     *,
     heartbeat: int = HEARTBEAT_SECONDS,
     is_known: bool = False,
+    may_make: bool = True,
 ) -> BaseStorage:
     """Opens the storage of a study, and sees that it answers.
 
@@ -60,6 +61,7 @@ def open_storage(
             ``grpc://host:port`` of ``rllama-sb3 storage-proxy``.
         heartbeat: Seconds from one sign of life to the next; behind a proxy that is for it to say.
         is_known: Whether it has answered before. Then it is waited for now too.
+        may_make: Whether a file that is not there is made.
 
     Raises:
         ConfigError: The URL is malformed or of another kind, or what it names cannot be reached
@@ -84,6 +86,8 @@ def open_storage(
     url = _parse_url(storage)
     if url.get_backend_name() == _PROXY:
         return _open_proxy(url, is_known)
+    if not may_make and is_file(storage) and not FilePath(url.database or "").is_file():
+        raise ConfigError(Problem(_WHERE, "must be a file that is there", redact_url(url)))
     return get_storage(_open_database(url, heartbeat, is_known))
 
 

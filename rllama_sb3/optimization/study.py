@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
+from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import ConfigError, Path, Problem
@@ -120,36 +121,45 @@ def clear_stop(study: Study) -> None:
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """Returns the complete trial with the best value, if there is one.
+    """Returns the trial that came to the best value, if there is one.
 
     Of several objectives it is the trial of the Pareto front with the best of the first, which is
     the env return. One that diverged is never the best: its value is made up.
     """
     if len(study.directions) > 1:
         return next(iter(pareto_front(study)), None)
-    return next(iter(ranked_trials(study)), None)
-
-
-def ranked_trials(study: Study) -> list[FrozenTrial]:
-    """Returns the complete trials that did not diverge, the best first, by the first objective."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sound = [trial for trial in complete if DIVERGED not in trial.user_attrs]
-    return sorted(sound, key=_by_main_value(study))
+    return next(iter(valued_trials(study)), None)
 
 
 def pareto_front(study: Study) -> list[FrozenTrial]:
-    """Returns the complete trials that no other one beats in all objectives, the best first.
+    """Returns the trials that no other one beats in all objectives, the best first.
 
     The order is that of the first objective. With one objective these are the best trials. Those
     that diverged are left out.
     """
-    sound = [trial for trial in study.best_trials if DIVERGED not in trial.user_attrs]
-    return sorted(sound, key=_by_main_value(study))
+    front = _get_pareto_front_trials_by_trials(valued_trials(study), study.directions)
+    return _best_first(front, study)
 
 
-def _by_main_value(study: Study) -> Callable[[FrozenTrial], float]:
+def valued_trials(study: Study) -> list[FrozenTrial]:
+    """Returns the trials that came to a value of their own, the best of the first one first."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return _best_first([trial for trial in complete if not has_diverged(trial)], study)
+
+
+def has_diverged(trial: FrozenTrial) -> bool:
+    """Whether a training of a trial diverged, so that its value was made up for the sampler."""
+    return DIVERGED in trial.user_attrs
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """Returns how a trial ended: ``complete``, ``diverged``, ``pruned``, ``fail``; or runs."""
+    return "diverged" if has_diverged(trial) else trial.state.name.lower()
+
+
+def _best_first(trials: Sequence[FrozenTrial], study: Study) -> list[FrozenTrial]:
     sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-    return lambda trial: sign * trial.values[0]
+    return sorted(trials, key=lambda trial: sign * trial.values[0])
 
 
 def main_value(trial: FrozenTrial) -> float | None:

@@ -20,11 +20,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from rllama_sb3.disk import why_not_written
+from rllama_sb3.errors import first_line
 from rllama_sb3.optimization.attributes import FAILURE, INTERRUPTED
 from rllama_sb3.optimization.exhaustive import is_exhausted
 from rllama_sb3.optimization.failures import (
     describe_failure,
-    first_line,
     ran_out_of_memory,
     render_error,
     write_failure,

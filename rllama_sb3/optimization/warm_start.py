@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import optuna
 import sqlalchemy
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from rllama_sb3.config.loading import read_yaml
 from rllama_sb3.errors import NO_VALUE, ConfigError, Path, Problem, did_you_mean, format_path
@@ -34,7 +34,7 @@ from rllama_sb3.optimization.leaf_config import LeafConfig
 from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf
 from rllama_sb3.optimization.search_space import SearchSpace
 from rllama_sb3.optimization.storage import open_storage
-from rllama_sb3.optimization.study import main_value, read_purpose
+from rllama_sb3.optimization.study import read_purpose, valued_trials
 
 _WHERE: Final[Path] = ("warm_start",)
 # The best of a search are much alike; a few say where to look.
@@ -122,7 +122,7 @@ def _read(source: str, own_storage: Any, own_name: str) -> Iterator[_Found]:
 
 
 def _load(url: str, name: str) -> Study:
-    storage = open_storage(url)
+    storage = open_storage(url, may_make=False)
     names = optuna.get_all_study_names(storage)
     if name and name not in names:
         remedy = did_you_mean(name, names)
@@ -143,11 +143,8 @@ def _same_storage(url: str, other: Any) -> bool:
 
 
 def _best(study: Study) -> list[FrozenTrial]:
-    sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    # Its parameters are the base's, and not what it was worth.
-    shaped = [trial for trial in trials if not is_unshaped(trial)]
-    return sorted(shaped, key=lambda trial: sign * (main_value(trial) or 0.0))
+    # The parameters of the unshaped one are the base's, and not what it was worth.
+    return [trial for trial in valued_trials(study) if not is_unshaped(trial)]
 
 
 def _config_of(
@@ -210,7 +207,7 @@ def _parameters_at(leaf: Leaf, found: _Found) -> dict[str, Any] | None:
 def _tell_differences(found: _Found, config: Mapping[str, Any]) -> None:
     """Warns of all that a trial has not as the config that it was taken from."""
     told = [
-        f"{format_path(path)} is {mine!r}, not {theirs!r}"
+        f"{format_path(path)} is {'left out' if mine is NO_VALUE else repr(mine)}, not {theirs!r}"
         for path, theirs in _values(found.config)
         if not same_value(mine := value_at(config, path), theirs)
     ]

@@ -233,6 +233,20 @@ def test_quiet_shows_nothing() -> None:
         assert text_of(console) == ""
 
 
+def test_a_trial_that_diverged_is_shown_as_such_and_without_what_the_sampler_was_told() -> None:
+    console = make_console(terminal=False)
+    study = optuna.create_study(direction="maximize")
+    display = StudyDisplay(console, CONFIG, quiet=False)
+    with display.shown(SPACE):
+        display.update(study)
+        trial = study.ask()
+        trial.set_user_attr("diverged", True)
+        study.tell(trial, -12345.0)
+        display.update(study)
+    assert "diverged  env return –  best –" in text_of(console)
+    assert "12345" not in text_of(console)
+
+
 def test_a_trial_without_shaping_is_shown_as_such() -> None:
     console = make_console(terminal=False)
     space = build_search_space(

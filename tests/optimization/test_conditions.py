@@ -388,6 +388,13 @@ def test_the_best_config_can_be_trained_and_searched_on_whatever_was_chosen(tmp_
     assert BayesianRewardOptimizer(best).base_config["algorithm"] == best.algorithm.model_dump()
 
 
+def test_what_is_wrong_with_a_choice_is_not_told_again_of_all_that_goes_with_it() -> None:
+    mine = {"algorithm.name": "SAC"}
+    with pytest.raises(ConfigError) as caught:
+        tune(algorithms("PPO", "SAC", **OWN, tau=floats(0.1, 0.2, when=mine)))
+    assert [problem.path[-1] for problem in caught.value.problems] == ["name"]
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from tiny import tiny_experiment
 
 from rllama_sb3.errors import ConfigError, RllamaError
-from rllama_sb3.optimization import BayesianRewardOptimizer
+from rllama_sb3.optimization import BayesianRewardOptimizer, build_sampler
 
 Space = dict[str, Any]
 
@@ -30,9 +30,12 @@ BATCHES: Space = {
 }
 
 
-def tune(constraints: Space, space: Space = BATCHES, **arguments: Any) -> BayesianRewardOptimizer:
+def tune(
+    constraints: Space, space: Space = BATCHES, enqueue: Any = (), **arguments: Any
+) -> BayesianRewardOptimizer:
     base = tiny_experiment()
     base["tuning"] |= {"search_space": space, "constraints": constraints, "n_trials": 8}
+    base["tuning"] |= {"enqueue": list(enqueue)}
     return BayesianRewardOptimizer(base, **arguments)
 
 
@@ -145,6 +148,11 @@ def test_a_constraint_may_look_at_a_default() -> None:
             {"expression": "1 / s > 0", "where": {"s": "training.seed"}},
             r"constraints\.c: must hold in the config itself \(in expression",
         ),
+        (
+            {"expression": "a % 3", "where": {"a": "algorithm.params.batch_size"}},
+            r"constraints\.c: must hold in the config itself \(constraint c must be true or false: "
+            r"compare it with something, as in steps % batch == 0, but got 2\.0\)",
+        ),
         ({"expression": "1 > 0", "where": {}}, r"c\.where: must have at least 1"),
         ({"expresion": "1 > 0"}, r"c\.expresion: unknown key\. Did you mean 'expression'\?"),
     ],
@@ -163,6 +171,27 @@ def test_an_enqueued_trial_must_fulfil_the_constraints() -> None:
     }
     with pytest.raises(ConfigError, match=r"enqueue\[0\]: must not be one that violates whole"):
         BayesianRewardOptimizer(base)
+
+
+@pytest.mark.parametrize("sampler", ["gp", {"name": "gp"}, build_sampler("gp", 0)])
+def test_a_sampler_that_would_propose_what_is_refused_for_ever_is_refused(sampler: Any) -> None:
+    with pytest.raises(ConfigError, match=r"tuning\.sampler: must be another one beside constrain"):
+        tune({"whole": WHOLE}, sampler=sampler)
+
+
+def test_an_enqueued_trial_of_which_a_constraint_cannot_be_computed_is_told() -> None:
+    constraint = {"expression": "1 / (x - 16) > 0", "where": {"x": "algorithm.params.batch_size"}}
+    entry = {"algorithm": {"params": {"batch_size": 16}}}
+    with pytest.raises(ConfigError, match=r"enqueue\[0\]: must have values that can be compared"):
+        tune({"c": constraint}, enqueue=[entry])
+
+
+def test_what_is_wrong_with_a_constraint_is_not_told_of_every_enqueued_trial() -> None:
+    constraint = {"expression": "x > 100", "where": {"x": "algorithm.params.batch_size"}}
+    entry = {"algorithm": {"params": {"batch_size": 16}}}
+    with pytest.raises(ConfigError) as caught:
+        tune({"c": constraint}, enqueue=[entry])
+    assert [problem.path for problem in caught.value.problems] == [("tuning", "constraints", "c")]
 
 
 def test_a_constraint_that_cannot_be_computed_stops_the_search() -> None:

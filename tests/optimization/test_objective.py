@@ -19,6 +19,7 @@ from rllama_sb3.config import merge_configs, parse_experiment, read_yaml
 from rllama_sb3.errors import ComponentError, ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer
 from rllama_sb3.optimization.objective import min_prune_step
+from rllama_sb3.optimization.study import best_trial
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards import register_component
 from rllama_sb3.seeding import tuning_seed
@@ -68,18 +69,20 @@ def build(changes: dict[str, Any] | None = None, **arguments: Any) -> BayesianRe
 class Break(BaseCallback):
     """Spoils the policy of one trial, as a learning rate that is far too high does."""
 
-    def __init__(self, at_training: int) -> None:
+    def __init__(self, at_training: int, at_step: int = 0) -> None:
         super().__init__()
-        self.at_training = at_training
+        self.at_training, self.at_step = at_training, at_step
         self.n_trainings = 0
 
     def _on_training_start(self) -> None:
-        if self.n_trainings == self.at_training:
-            with torch.no_grad():
-                next(iter(self.model.policy.parameters())).fill_(math.nan)
         self.n_trainings += 1
+        self._on_step()
 
     def _on_step(self) -> bool:
+        is_here = self.n_trainings == self.at_training + 1
+        if is_here and self.model.num_timesteps >= self.at_step:
+            with torch.no_grad():
+                next(iter(self.model.policy.parameters())).fill_(math.nan)
         return True
 
 
@@ -218,7 +221,9 @@ def test_a_diverged_trial_is_worse_than_anything_seen() -> None:
     margin = (max(means) - min(means)) or max(1.0, abs(min(means)))
     assert diverged.value == pytest.approx(min(means) - margin)
     assert diverged.user_attrs["diverged"] is True
-    assert diverged.user_attrs["failure"].startswith("seed 0 diverged: ValueError")
+    reason = diverged.user_attrs["failure"]
+    assert reason.startswith("seed 0 diverged: by global step 0 the policy has ")
+    assert "(ValueError: Expected parameter logits" in reason
     assert study.best_trial.number == 0
 
 
@@ -235,6 +240,23 @@ def test_a_diverged_trial_is_not_the_best_even_if_all_others_turn_out_worse() ->
     _, value, study = optimizer.optimize()
     assert value == -5.0
     assert optimizer.best_config == optimizer.generate_trial_config(study.trials[2])
+
+
+def test_a_diverged_trial_is_not_the_best_though_nothing_else_came_to_a_value(
+    tmp_path: Path,
+) -> None:
+    # What diverges after its first evaluation is given a value before anything else has one.
+    spoilt = Break(at_training=0, at_step=33)
+    optimizer = build({"tuning": {"n_trials": 1}}, out=tmp_path, training_callbacks=[spoilt])
+    with pytest.raises(RllamaError, match=r"came to a value \(1 diverged\).*seed 0 diverged"):
+        optimizer.optimize()
+    assert optimizer.study is not None
+    assert optimizer.study.trials[0].state == TrialState.COMPLETE
+    assert best_trial(optimizer.study) is None
+    assert not (tmp_path / "best.yaml").exists()
+    with (tmp_path / "trials.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["state"], float(row["value"])) == ("diverged", optimizer.study.trials[0].value)
 
 
 def test_a_diverged_trial_is_worse_than_any_spread_of_seeds() -> None:
@@ -295,7 +317,7 @@ def test_wilcoxon_stops_a_bad_trial_after_four_seeds_and_no_good_one() -> None:
 
 def test_a_trial_that_diverges_before_anything_was_seen_fails() -> None:
     optimizer = build({"tuning": {"n_trials": 1}}, training_callbacks=[Break(at_training=0)])
-    with pytest.raises(RllamaError, match=r"1 fail\).*seed 0 diverged"):
+    with pytest.raises(RllamaError, match=r"1 diverged\).*seed 0 diverged"):
         optimizer.optimize()
 
 

@@ -75,6 +75,38 @@ def test_the_table_has_values_parameters_and_reasons(tmp_path: Path) -> None:
     assert (third["state"], third["reason"]) == ("fail", "ValueError: broken")
 
 
+def test_the_table_has_the_values_of_the_config_whatever_is_searched(tmp_path: Path) -> None:
+    one_minus = {"suggest": "float", "low": 0.001, "high": 0.5, "transform": "one_minus"}
+    name, rates = {"suggest": "categorical", "choices": ["a", "b"]}, {"suggest": "float"}
+    space = {
+        "gamma": {**one_minus, "name": "distance"},
+        "kind": name,
+        "rate": [
+            {**rates, "low": 0.0, "high": 1.0, "when": {"kind": "a"}},
+            {**rates, "low": 2.0, "high": 3.0, "when": {"kind": "b"}},
+        ],
+        "size": lambda trial: 2 ** trial.suggest_int("log2", 1, 4),
+    }
+    base = {"gamma": 0.99, "kind": "a", "rate": 0.5, "size": 4}
+    optimizer = build(
+        tmp_path,
+        lambda trial: (
+            trial.suggest_float("own", 0, 1) + optimizer.generate_trial_config(trial)["size"]
+        ),
+        base_config=base,
+        search_space=space,
+    )
+    study = optimizer.optimize()[2]
+    assert study.trials[0].params["distance"] == 0.01
+    header, *rows = csv.reader((tmp_path / "trials.csv").read_text().splitlines())
+    assert header[3:8] == ["gamma", "kind", "rate", "log2", "own"]
+    assert rows[0][3:7] == ["0.99", "a", "0.5", "2"]
+    for row, trial in zip(rows, study.trials, strict=True):
+        config = optimizer.generate_trial_config(trial)
+        assert row[3:6] == [str(config[key]) for key in ("gamma", "kind", "rate")]
+    assert {row[4] for row in rows} == {"a", "b"}
+
+
 def test_a_space_of_callables_is_left_out_of_the_best_config(tmp_path: Path) -> None:
     space = {"x": lambda trial: trial.suggest_float("x", 0.0, 1.0)}
     base = {**BASE, "tuning": {"search_space": space, "n_trials": 4}}

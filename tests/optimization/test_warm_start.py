@@ -69,6 +69,18 @@ def test_the_best_trials_of_a_study_follow_the_config_the_best_first(earlier: Pa
     assert taken[0].user_attrs["origin"].endswith(" of earlier")
 
 
+def test_a_trial_that_diverged_is_not_taken_over(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+
+    def diverge(trial: optuna.Trial) -> None:
+        if trial.number == 1:
+            trial.set_user_attr("diverged", True)
+
+    source = build(n_trials=3, storage=storage, on_trial_start=diverge).optimize()[2]
+    taken = params_of(build(warm_start=storage, n_trials=2).optimize()[2])
+    assert taken == [source.trials[0].params, source.trials[2].params]
+
+
 def test_a_folder_of_results_and_its_best_config_are_sources_too(earlier: Path) -> None:
     best = best_of(earlier, 1)
     for source in (earlier, earlier / "best.yaml"):
@@ -102,8 +114,8 @@ def test_what_cannot_be_taken_over_is_told_and_the_configs_own_is_tried(tmp_path
         optimizer = build(space, warm_start=tmp_path / "old.yaml", n_trials=2)
     told = str(caught[0].message)
     assert "agent.kind is 'greedy', not 'soft'" in told
-    assert "agent.heat is <no value>, not 3.0" in told
-    assert "agent.depth is <no value>, not 2" in told
+    assert "agent.heat is left out, not 3.0" in told
+    assert "agent.depth is left out, not 2" in told
     assert params_of(optimizer.optimize()[2])[1] == {"agent.kind": "greedy", "agent.rate": 0.25}
 
 
@@ -156,7 +168,7 @@ def test_least_is_best_in_a_study_that_minimizes(tmp_path: Path) -> None:
         ("nothing.yaml", r"nothing\.yaml: must be an existing file"),
         ("sqlite:///{folder}/study.db#earlyer", r"got 'earlyer'\. Did you mean 'earlier'\?"),
         ("mongodb://me:secret@host/db#x", "must be a URL of sqlite"),
-        ("sqlite:///{folder}/empty.db", "must name one study of its storage. There is none"),
+        ("sqlite:///{folder}/no.db", "storage: must be a file that is there"),
         ("{folder}/other.yaml", "must have a config that was tried, with a value that is searched"),
     ],
 )
