@@ -114,6 +114,21 @@ def test_the_sampler_proposes_the_same_whatever_came_out_without_shaping(
     assert run(-1000.0) == run(1000.0)
 
 
+def test_a_pruner_compares_with_the_trial_without_shaping_too() -> None:
+    values = [0.0, 10.0, 4.0, 6.0]
+
+    def report(trial: optuna.Trial, config: Space) -> float:
+        trial.report(values[trial.number], 2)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+        return values[trial.number]
+
+    pruner = {"name": "median", "n_startup_trials": 2}
+    study = build(values=report, pruner=pruner, sampler="random").optimize()[2]
+    # The median of the config's own 0 and of the 10 without shaping is 5.
+    assert [trial.state.name for trial in study.trials[2:]] == ["PRUNED", "COMPLETE"]
+
+
 def test_a_grid_has_a_trial_for_each_point_and_the_one_without_shaping() -> None:
     batches = {"suggest": "categorical", "choices": [16, 32, 64]}
     # A grid of fewer or more trials than n_trials would be warned of.

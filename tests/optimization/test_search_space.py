@@ -75,6 +75,7 @@ def test_a_sound_space_has_no_problems() -> None:
             params(batch={"suggest": "int", "low": 1, "high": 70, "transform": "one_minus"}),
             "transform: applies to suggest: float only",
         ),
+        (params(rate=floats(transform="one_minu")), "transform: must be one of one_minus, but got"),
         (params(net={"suggest": "categorical", "choices": []}), "must have at least one value"),
         (params(net={"suggest": "categorical"}), "choices: missing key"),
         (
