@@ -232,7 +232,7 @@ def test_a_diverged_trial_is_not_the_best_even_if_all_others_turn_out_worse() ->
         return [0.0, -9.0, -5.0][trial.number]
 
     optimizer._objective = value_of
-    params, value, study = optimizer.optimize()
+    _, value, study = optimizer.optimize()
     assert value == -5.0
     assert optimizer.best_config == optimizer.generate_trial_config(study.trials[2])
 
