@@ -20,10 +20,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from rllama_sb3.config.models import EnvConfig, NormalizeConfig
-from rllama_sb3.envs.processes import make_in_process
+from rllama_sb3.envs.processes import ProcessVecEnv
 from rllama_sb3.envs.vec_wrapper import VecRewardShaping
 from rllama_sb3.envs.wrapper import RewardShapingWrapper
 from rllama_sb3.errors import ConfigError, Path, Problem, did_you_mean
@@ -115,13 +115,12 @@ def build_vec_env(
         around_each = partial(
             RewardShapingWrapper, reward_shaping=shaper, record_components=record_components
         )
-    make = partial(_make, spec, env.kwargs, wrappers)
     venv: VecEnv = make_vec_env(
-        partial(make_in_process, make) if vec_env == "subproc" else make,
+        partial(_make, spec, env.kwargs, wrappers),
         n_envs=n_envs,
         seed=seed,
         wrapper_class=around_each,
-        vec_env_cls=SubprocVecEnv if vec_env == "subproc" else DummyVecEnv,
+        vec_env_cls=ProcessVecEnv if vec_env == "subproc" else DummyVecEnv,
     )
     if shaping == "vec":
         venv = VecRewardShaping(venv, shaper, record_components=record_components)

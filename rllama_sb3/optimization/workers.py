@@ -8,16 +8,11 @@ long is ended with its worker; an error in a trial ends the search, for it would
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,12 +27,8 @@ from rllama_sb3.optimization.patience import end_patience
 from rllama_sb3.optimization.progress import n_finished
 from rllama_sb3.optimization.retries import MOST_RETRIES, close_abandoned_trials, fail_trial
 from rllama_sb3.optimization.study import read_stop
-from rllama_sb3.optimization.worker_task import (
-    DISK_FAILED,
-    SAY_WHERE_AND_END,
-    WorkerTask,
-    send_task,
-)
+from rllama_sb3.optimization.worker_process import WorkerProcess
+from rllama_sb3.optimization.worker_task import DISK_FAILED, WorkerTask
 from rllama_sb3.rewards.component import component_registry
 from rllama_sb3.rewards.potential_functions import potential_registry
 from rllama_sb3.rewards.schedules import schedule_registry
@@ -50,47 +41,9 @@ _LONGEST_REST: Final = 5.0
 _REST_PER_LOOK: Final = 20
 # How often it is seen meanwhile whether a worker has ended, which takes no time.
 _GLANCE: Final = 0.05
-_TAIL_LINES: Final = 30
-_SECONDS_TO_SAY: Final = 2.0
 # For each worker, without a trial that came to an end: one that ends its process is given up after
 # three times.
 _MOST_DEATHS: Final = 10
-
-
-@dataclass
-class _Worker:
-    number: int
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def end(self) -> None:
-        """Ends the process; it is gone when this returns."""
-        self.process.kill()
-        self.process.wait()
-        self._close()
-
-    def end_and_ask_where(self) -> str:
-        """Ends the process; returns what it said of where it was, if it still could."""
-        n_known = self.log.stat().st_size
-        self.process.send_signal(SAY_WHERE_AND_END)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_SECONDS_TO_SAY)
-        self.end()
-        with self.log.open("rb") as log:
-            log.seek(n_known)
-            return log.read().decode(errors="replace").strip()
-
-    def reap(self) -> int | None:
-        """Returns how the process ended, if it has."""
-        code = self.process.poll()
-        if code is not None:
-            self._close()
-        return code
-
-    def _close(self) -> None:
-        assert self.process.stdin is not None  # It was made with a pipe.
-        with suppress(BrokenPipeError):
-            self.process.stdin.close()
 
 
 def run_workers(
@@ -154,7 +107,7 @@ class _Crew:
         self._study, self._task, self._out = study, task, out
         self._logs = _log_folder(out)
         self._timeout = trial_timeout
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._n_deaths, self._ended_before = 0, -1
         # When each running trial was seen first: clocks of machines differ.
         self._seen_at: dict[int, float] = {}
@@ -170,7 +123,7 @@ class _Crew:
         taken = {worker.number for worker in self._workers}
         for number in range(n_workers):
             if number not in taken:
-                self._start(number)
+                self._workers.append(WorkerProcess(number, self._task, self._logs))
 
     def rest(self, seconds: float) -> None:
         """Waits so long, or until a worker ends by itself."""
@@ -189,24 +142,7 @@ class _Crew:
         # What the database is not told now it is told when the search goes on.
         close_abandoned_trials(self._study, "interrupted")
 
-    def _start(self, number: int) -> None:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        log = self._logs / f"{socket.gethostname()}_{os.getpid()}_{number}.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "rllama_sb3.optimization.worker"],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Two workers with as many threads as cores each would be in each other's way.
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-        self._workers.append(_Worker(number, process, log))
-        assert process.stdin is not None  # It was made with a pipe.
-        with suppress(BrokenPipeError):  # it ended at once; why, is found when it is looked after
-            send_task(process.stdin, self._task, number)
-
-    def _see_to(self, worker: _Worker, code: int) -> None:
+    def _see_to(self, worker: WorkerProcess, code: int) -> None:
         """Sees to a worker that has ended by itself."""
         if code == 0 or read_stop(self._study) is not None:
             return
@@ -220,8 +156,7 @@ class _Crew:
             )
         if code > 0:
             raise RllamaError(
-                f"a worker of the search ended with exit code {code}. The end of {worker.log}:\n"
-                f"{_tail(worker.log)}"
+                f"a worker of the search ended with exit code {code}. {worker.said_last()}"
             )
         name = signal.Signals(-code).name
         self._count_deaths(worker, name)
@@ -229,11 +164,10 @@ class _Crew:
         cause = ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
         reason = f"its worker was ended by {name}{cause}"
         for trial in _run_by(worker, self._running()):
-            said = f"{reason}\n\nThe end of {worker.log}:\n{_tail(worker.log)}"
-            write_failure(self._out, trial, said)
+            write_failure(self._out, trial, f"{reason}\n\n{worker.said_last()}")
         close_abandoned_trials(self._study, reason, most_retries=MOST_RETRIES)
 
-    def _count_deaths(self, worker: _Worker, name: str) -> None:
+    def _count_deaths(self, worker: WorkerProcess, name: str) -> None:
         """Gives up when workers are ended again and again before any has finished a trial."""
         ended = n_finished(self._study)
         self._n_deaths = self._n_deaths + 1 if ended == self._ended_before else 1
@@ -241,7 +175,7 @@ class _Crew:
         if self._n_deaths > _MOST_DEATHS * (len(self._workers) + 1):
             raise RllamaError(
                 f"workers of the search were ended {self._n_deaths} times before a trial was, the "
-                f"last one by {name}. The end of {worker.log}:\n{_tail(worker.log)}"
+                f"last one by {name}. {worker.said_last()}"
             )
 
     def _end_long_trials(self) -> None:
@@ -278,14 +212,9 @@ def main_module_registrations() -> dict[str, dict[str, Callable[..., Any]]]:
     }
 
 
-def _run_by(worker: _Worker, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if is_run_by(trial, worker.process.pid)]
+def _run_by(worker: WorkerProcess, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if is_run_by(trial, worker.pid)]
 
 
 def _is_of_script(factory: Callable[..., Any]) -> bool:
     return factory.__module__ == "__main__"
-
-
-def _tail(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines()
-    return "\n".join(lines[-_TAIL_LINES:])

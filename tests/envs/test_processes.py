@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from command_line import wait_until_gone
 from tiny import tiny_experiment
@@ -40,9 +42,28 @@ if __name__ == "__main__":
 
 
 @register_component
+def raises(transition: object) -> float:
+    return 1.0 / 0.0
+
+
+@register_component
+def hungry(transition: object) -> float:
+    return float(np.ones(2**45).sum())
+
+
+@register_component
 def killed_by(transition: object, number: int) -> float:
     os.kill(os.getpid(), number)
     return 0.0
+
+
+def train_with(component: dict[str, Any]) -> None:
+    config = tiny_experiment(
+        env={"n_envs": 1, "vec_env": "subproc", "shaping": "wrapper"},
+        reward_shaping={"bad": component},
+        evaluation={"n_envs": 1},
+    )
+    train(config)
 
 
 def test_an_environment_that_is_stuck_ends_with_the_training_that_was_killed(
@@ -73,9 +94,18 @@ def test_an_environment_that_is_stuck_ends_with_the_training_that_was_killed(
 def test_what_ended_the_process_of_an_environment_is_told(
     number: int, kind: type[Exception], words: str
 ) -> None:
-    config = tiny_experiment(
-        env={"vec_env": "subproc", "shaping": "wrapper"},
-        reward_shaping={"killed": {"class": "killed_by", "params": {"number": int(number)}}},
-    )
     with pytest.raises(kind, match=words):
-        train(config)
+        train_with({"class": "killed_by", "params": {"number": int(number)}})
+
+
+def test_what_an_environment_raised_in_its_process_is_told_with_its_traceback() -> None:
+    with pytest.raises(RllamaError, match=r"middle of the training: .*component 'bad'") as caught:
+        train_with({"class": "raises"})
+    assert "test_processes.py" in str(caught.value)
+    assert "return 1.0 / 0.0" in str(caught.value)
+    assert "component 'bad' failed: ZeroDivisionError: float division by zero" in str(caught.value)
+
+
+def test_an_environment_that_found_no_memory_in_its_process_is_told_from_a_bug() -> None:
+    with pytest.raises(OutOfMemoryError, match="Unable to allocate"):
+        train_with({"class": "hungry"})
