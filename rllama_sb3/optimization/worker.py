@@ -37,7 +37,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(stream.fileno(),), daemon=True).start()
     torch.set_num_threads(1)
     _prepare(task)
-    BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew)
+    BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew, task.stop_before)
 
 
 def _prepare(task: WorkerTask) -> None:

@@ -101,7 +101,7 @@ def run_workers(
     try:
         while True:
             began = time.monotonic()
-            stop = read_stop(study)
+            stop = read_stop(study, task.stop_before)
             if stop is not None:
                 raise RllamaError(stop)
             if is_over(study):
@@ -175,7 +175,7 @@ class _Crew:
 
     def _see_to(self, worker: _Worker, code: int) -> None:
         """Sees to a worker that has ended by itself."""
-        if code == 0 or read_stop(self._study) is not None:
+        if code == 0 or read_stop(self._study, self._task.stop_before) is not None:
             return
         if code > 0:
             raise RllamaError(
