@@ -34,7 +34,6 @@ from rllama_sb3.optimization.search import known_values_in_peace, read_search
 from rllama_sb3.optimization.storage import open_storage
 from rllama_sb3.optimization.study import (
     best_trial,
-    clear_stop,
     crew_number,
     describe_purpose,
     main_value,
@@ -175,6 +174,7 @@ class BayesianRewardOptimizer:
         self.base_config = dict(search.base_config)
         self.study: Study | None = None
         self._storage, self._heartbeat = storage, heartbeat
+        self._stop_before: str | None = None
         self._out = None if out is None else FilePath(out)
         self._callbacks, self._on_trial_start = tuple(callbacks), on_trial_start
         self._n_workers, self._on_poll = n_workers, on_poll
@@ -294,13 +294,14 @@ class BayesianRewardOptimizer:
         assert value is not None  # It is complete.
         return self.best_params, value, study
 
-    def work(self, worker: int, crew: int = 0) -> None:
+    def work(self, worker: int, crew: int = 0, stop_before: str | None = None) -> None:
         """Runs trials of a study that exists until it has all of them: what a worker process does.
 
         Args:
             worker: Its number among the workers of the process that started it.
             crew: A number of that process, which its sampler's seed is mixed with: workers with
                 the same seed would propose the same.
+            stop_before: What had stopped the study, and no longer does.
 
         Raises:
             Exception: Whatever a trial raised; the other workers stop after their present trials.
@@ -311,20 +312,30 @@ class BayesianRewardOptimizer:
         study.sampler = self._search.build_sampler(n_known, crew + worker)
         study.pruner = self._search.build_pruner()
         self.study = study
-        loop = TrialLoop(self._value_of, self.n_trials, out=self._out, worker=worker)
+        loop = TrialLoop(
+            self._value_of,
+            self.n_trials,
+            out=self._out,
+            worker=worker,
+            stop_before=stop_before,
+        )
         # What runs out of memory with these values need not with others.
         loop.run(study, catch=(MemoryError,))
 
     def _run_here(self, study: Study, results: ResultsFolder | None) -> None:
         loop = TrialLoop(
-            self._value_of, self.n_trials, out=self._out, on_start=self._on_trial_start
+            self._value_of,
+            self.n_trials,
+            out=self._out,
+            on_start=self._on_trial_start,
+            stop_before=self._stop_before,
         )
         loop.run(
             study,
             callbacks=[lambda study, _: self._keep(study, results), *self._callbacks],
             gc_after_trial=self._search.experiment is not None,
         )
-        stop = read_stop(study)
+        stop = read_stop(study, self._stop_before)
         if stop is not None:
             raise RllamaError(stop)
 
@@ -344,7 +355,7 @@ class BayesianRewardOptimizer:
         assert self._n_workers is not None
         run_workers(
             study,
-            replace(self._task, crew=crew_number(study)),
+            replace(self._task, crew=crew_number(study), stop_before=self._stop_before),
             n_workers=self._n_workers,
             is_over=partial(is_over, n_trials=self.n_trials),
             out=self._out,
@@ -365,7 +376,7 @@ class BayesianRewardOptimizer:
         study = open_study(storage, self._study_name, purpose, directions=search.directions)
         if results is not None:
             results.check_free_for(study)
-        clear_stop(study)
+        self._stop_before = read_stop(study)
         close_abandoned_trials(study, "the process ended while it ran", most_retries=MOST_RETRIES)
         known = study.get_trials(deepcopy=False)
         if known:

@@ -88,8 +88,10 @@ def _is_running(pid: int, since: str | None) -> bool:
         return False
     except PermissionError:
         pass  # somebody else's, so it exists
-    # The number may have been given to another process meanwhile.
-    return since is None or _start_of(pid) == since
+    start = _start_of(pid)
+    # The number may have been given to another process meanwhile. Some machines say nothing of the
+    # processes of other users.
+    return since is None or start is None or start == since
 
 
 def _start_of(pid: int) -> str | None:

@@ -7,7 +7,7 @@ begun, and of two such trials the later one is given up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,16 +75,20 @@ def why_needless(study: Study, trial: Trial, n_trials: int) -> dict[str, Any] | 
 
 
 def _counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    # Of these another one was made, when their machine was no longer heard of.
+    # Of these another one was made, when their machine was no longer heard of. Only what failed
+    # does not count: what ended in the moment in which it was given up has its value.
     repeated = {n for trial in trials for n in trial.system_attrs.get("retry_history", ())}
     return [
         trial
         for trial in trials
         if trial.state.is_finished()
-        and not trial.user_attrs.get(INTERRUPTED)
-        and REPEATS not in trial.user_attrs
-        and trial.number not in repeated
+        and not (trial.state == TrialState.FAIL and _is_replaced(trial, repeated))
     ]
+
+
+def _is_replaced(trial: FrozenTrial, repeated: Collection[int]) -> bool:
+    attrs = trial.user_attrs
+    return bool(attrs.get(INTERRUPTED)) or REPEATS in attrs or trial.number in repeated
 
 
 def _alive(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -13,8 +13,10 @@ Of all models only those of the best trial, and of a Pareto front, are kept. Fil
 whole, never half.
 
 Machines that share a study share the folder too, and each keeps it up to date: what one writes, any
-other would have written. On a machine with a folder of its own there are the runs of its own
-trials, and no ``best_model.zip`` while the best trial is another one's.
+other would have written. One that is behind may undo what another has written; so each sees every
+time whether what is there is as it should be, and the last one leaves it so. On a machine with a
+folder of its own there are the runs of its own trials, and no ``best_model.zip`` while the best
+trial is another one's.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +80,8 @@ class ResultsFolder:
         self._tried: dict[int, Mapping[str, Any]] = {}
         self._objectives = tuple(objectives)
         self._prefix = "best_" if objective == "best" else ""
-        self._best_number: int | None = None
+        # The best trial, and what is said of it.
+        self._best: tuple[int, str] | None = None
         self._cleared: set[int] = set()
         self._noted: set[int] = set()
         try:
@@ -97,11 +101,12 @@ class ResultsFolder:
         Raises:
             ConfigError: It does: it has results, or trials that this study will have.
         """
-        # In this order, as another machine may begin trials meanwhile.
+        # In this order, as another machine may begin the study and its trials meanwhile.
+        has_table = (self.path / "trials.csv").exists()
         folders = sorted(entry.name for entry in (self.path / "trials").glob("[0-9]*"))
         numbers = {trial.number for trial in study.get_trials(deepcopy=False)}
         foreign = [name for name in folders if name.isdigit() and int(name) not in numbers]
-        if not numbers and not foreign and (self.path / "trials.csv").exists():
+        if not numbers and not foreign and has_table:
             foreign = ["trials.csv"]
         if foreign:
             rule = f"must not hold another study's results; it has {foreign[0]}"
@@ -125,12 +130,9 @@ class ResultsFolder:
         front = pareto_front(study) if self._objectives and best is not None else []
         if front:
             _write(self.path / "pareto.csv", table(front))
-        if best is not None and best.number != self._best_number:
-            is_kept = self._keep_model(best)
-            text = render_best(study, best, self._config_of(best), self._objectives)
-            _write(self.path / "best.yaml", text)
-            # Otherwise it is looked for again, as folders that are shared may lag behind.
-            self._best_number = best.number if is_kept else None
+        if best is not None:
+            self._keep_model(best)
+            _write(self.path / "best.yaml", self._describe(study, best))
         kept = {trial.number for trial in front} | ({best.number} if best is not None else set())
         for trial in trials:
             if trial.state.is_finished() and trial.number not in kept:
@@ -154,6 +156,12 @@ class ResultsFolder:
             self._tried[trial.number] = self._values_of(trial)
         return self._tried[trial.number]
 
+    def _describe(self, study: Study, best: FrozenTrial) -> str:
+        if self._best is None or self._best[0] != best.number:
+            text = render_best(study, best, self._config_of(best), self._objectives)
+            self._best = best.number, text
+        return self._best[1]
+
     def _clear(self, number: int) -> None:
         """Removes the models of a trial that is not among the best, and never will be."""
         if number not in self._cleared:
@@ -167,26 +175,25 @@ class ResultsFolder:
         runs = sorted(folder.glob("seed_*"), key=lambda run: int(run.name.partition("_")[2]))
         return runs or [folder]
 
-    def _keep_model(self, trial: FrozenTrial) -> bool:
-        """Copies the model of the best trial; returns whether it is here."""
+    def _keep_model(self, trial: FrozenTrial) -> None:
+        """Copies the model of the best trial, if it is here and not yet copied."""
         if not trial_folder(self.path, trial.number).exists():
             # It has none, or another machine has it; what is here is of another trial.
             for name in ("model.zip", "vecnormalize.pkl"):
                 (self.path / f"best_{name}").unlink(missing_ok=True)
-            return False
+            return
         values = trial.user_attrs.get(SEED_VALUES) or [0.0]
         runs = self._runs(trial.number)
         run = runs[min(int(np.argmax(values)), len(runs) - 1)]
         try:
             _copy(run / f"{self._prefix}model.zip", self.path / "best_model.zip")
         except FileNotFoundError:
-            return False  # Another machine knows a better trial, and has cleared this one.
+            return  # Another machine knows a better trial, and has cleared this one.
         try:
             _copy(run / f"{self._prefix}vecnormalize.pkl", self.path / "best_vecnormalize.pkl")
         except FileNotFoundError:
             # The last best trial may have normalised; this one did not.
             (self.path / "best_vecnormalize.pkl").unlink(missing_ok=True)
-        return True
 
 
 def render_trials(
@@ -260,11 +267,23 @@ def _failure(trial: FrozenTrial) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == text.encode():
+            return
     _replace(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _copy(source: Path, target: Path) -> None:
-    _replace(target, lambda beside: shutil.copyfile(source, beside))
+    with suppress(FileNotFoundError):
+        if _mark(target) == _mark(source):
+            return
+    _replace(target, lambda beside: shutil.copy2(source, beside))
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """What a file has in common with its copies, and no other model with both."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -7,6 +7,7 @@ others: its trials would not be comparable. How many trials it is to have may ch
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +29,8 @@ from rllama_sb3.optimization.owner import this_process
 _MADE_FOR: Final = "rllama_sb3"
 _MADE_BY: Final = "rllama_sb3_made_by"
 _STOP: Final = "rllama_sb3_stop"
+# How long is waited for whoever made a study to say what it is for.
+_SECONDS_TO_SAY: Final = 3.0
 # They say how the search begins, how long it goes on and what follows it, not what a trial is.
 _FREE_KEYS: Final = ("n_trials", "n_top_configs", "n_test_seeds", "enqueue", "trial_timeout")
 
@@ -69,6 +72,7 @@ def open_study(
             not by this package. It is left as it is.
     """
     # Whether it exists is not asked before: another process may be making it at this moment.
+    is_maker = False
     with suppress(DuplicatedStudyError):
         study = optuna.create_study(
             study_name=name,
@@ -76,10 +80,13 @@ def open_study(
             directions=[StudyDirection[direction.upper()] for direction in directions],
         )
         study.set_user_attr(_MADE_BY, this_process())
+        is_maker = True
     study = optuna.load_study(study_name=name, storage=storage)
-    known = study.user_attrs.get(_MADE_FOR)
+    # In this order, as the maker says what it is for before it enqueues the first trials.
+    has_trials = bool(study.get_trials(deepcopy=False))
+    known = None if is_maker else _wait_for_purpose(study, 0.0 if has_trials else _SECONDS_TO_SAY)
     remedy = "Choose another study name or storage for a new search, or restore the old values."
-    if known is None and study.get_trials(deepcopy=False):
+    if known is None and has_trials:
         rule = "must be a study of this package or a new name, but another program made it"
         raise ConfigError(Problem(where, rule, name, remedy))
     if [d.name.lower() for d in study.directions] != list(directions):
@@ -109,25 +116,29 @@ def stop_study(study: Study, reason: str) -> None:
     study.set_user_attr(_STOP, reason)
 
 
-def read_stop(study: Study) -> str | None:
-    """Returns why a study was stopped, if it was."""
-    return study.user_attrs.get(_STOP) or None
+def read_stop(study: Study, before: str | None = None) -> str | None:
+    """Returns why a study was stopped, if it was.
 
-
-def clear_stop(study: Study) -> None:
-    """Lets a stopped study go on."""
-    if read_stop(study) is not None:
-        study.set_user_attr(_STOP, "")
+    Args:
+        study: The study.
+        before: What this returned when the search that asks began. It does not stop that search,
+            and stays there for those that it is to stop: no two trials give the same reason.
+    """
+    reason: str | None = study.user_attrs.get(_STOP)
+    return None if reason == before else reason
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """Returns the trial that came to the best value, if there is one.
+    """Returns the trial that came to the best value, if there is one; of equal ones the first.
 
     Of several objectives it is the trial of the Pareto front with the best of the first, which is
-    the env return. One that diverged is never the best: its value is made up.
+    the env return. One that diverged is never the best, as its value is made up, nor is one that
+    breaks a constraint of Optuna's.
     """
     if len(study.directions) > 1:
         return next(iter(pareto_front(study)), None)
+    # Not by Study.best_trial: of equal ones it may name another one each time it is asked, and of
+    # all but the best the models are removed.
     return next(iter(valued_trials(study)), None)
 
 
@@ -142,9 +153,17 @@ def pareto_front(study: Study) -> list[FrozenTrial]:
 
 
 def valued_trials(study: Study) -> list[FrozenTrial]:
-    """Returns the trials that came to a value of their own, the best of the first one first."""
+    """Returns the trials that came to a value of their own, the best of the first one first.
+
+    Those that break a constraint of Optuna's are left out.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return _best_first([trial for trial in complete if not has_diverged(trial)], study)
+    sound = [
+        trial
+        for trial in complete
+        if not has_diverged(trial) and all(value <= 0.0 for value in trial.constraints.values())
+    ]
+    return _best_first(sound, study)
 
 
 def has_diverged(trial: FrozenTrial) -> bool:
@@ -158,13 +177,28 @@ def state_of(trial: FrozenTrial) -> str:
 
 
 def _best_first(trials: Sequence[FrozenTrial], study: Study) -> list[FrozenTrial]:
-    sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-    return sorted(trials, key=lambda trial: sign * trial.values[0])
+    sign = _sign(study)
+    return sorted(trials, key=lambda trial: (sign * trial.values[0], trial.number))
 
 
 def main_value(trial: FrozenTrial) -> float | None:
     """Returns the value of a trial, of several the first, if it came to one."""
     return trial.values[0] if trial.values else None
+
+
+def _sign(study: Study) -> float:
+    """The factor that makes the best value of the first objective the least."""
+    return -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
+
+
+def _wait_for_purpose(study: Study, seconds: float) -> Mapping[str, Any] | None:
+    """Returns what a study was made for; None if whoever made it does not say so in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        known = read_purpose(study)
+        if known is not None or time.monotonic() >= deadline:
+            return known
+        time.sleep(0.05)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Any]]:

@@ -55,6 +55,8 @@ class TrialLoop:
         out: The folder of the search, where tracebacks go; none are kept without it.
         worker: The number of this process among those that one process has started.
         on_start: Called with each trial before its objective.
+        stop_before: Why the study had been stopped when the search began; see
+            :func:`~rllama_sb3.optimization.study.read_stop`.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class TrialLoop:
         out: Path | None = None,
         worker: int = 0,
         on_start: Callable[[Trial], None] | None = None,
+        stop_before: str | None = None,
     ) -> None:
         self._objective, self._n_trials = objective, n_trials
         self._out, self._worker, self._on_start = out, worker, on_start
+        self._stop_before = stop_before
         # The trial that is being run, while what it raises is not its own failure.
         self._present: Trial | None = None
 
@@ -92,7 +96,7 @@ class TrialLoop:
             Exception: Whatever a trial raised; the study is stopped by it.
         """
         study._stop_flag = False
-        while read_stop(study) is None:
+        while read_stop(study, self._stop_before) is None:
             progress = read_progress(study)
             if is_over(study, self._n_trials, progress):
                 return

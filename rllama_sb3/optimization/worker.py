@@ -50,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(1)
     _prepare(task)
     try:
-        BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew)
+        BayesianRewardOptimizer(**task.optimizer).work(worker, task.crew, task.stop_before)
     except Exception as error:
         if why_not_written(error) is None:
             raise

@@ -32,12 +32,15 @@ class WorkerTask:
             kind, and by name.
         crew: The number of the process that started the workers; see
             :func:`~rllama_sb3.optimization.study.crew_number`.
+        stop_before: Why the study had been stopped when the search began, if it had been; see
+            :func:`~rllama_sb3.optimization.study.read_stop`.
     """
 
     optimizer: Mapping[str, Any]
     imports: Sequence[str] = ()
     registered: Mapping[str, Mapping[str, Callable[..., Any]]] = field(default_factory=dict)
     crew: int = 0
+    stop_before: str | None = None
 
 
 def send_task(stream: IO[bytes], task: WorkerTask, worker: int) -> None:

@@ -76,7 +76,7 @@ def run_workers(
     try:
         while True:
             began = time.monotonic()
-            stop = read_stop(study)
+            stop = read_stop(study, task.stop_before)
             if stop is not None:
                 raise RllamaError(stop)
             if is_over(study):
@@ -128,7 +128,7 @@ class _Crew:
     def rest(self, seconds: float) -> None:
         """Waits so long, or until a worker ends by itself."""
         until = time.monotonic() + seconds
-        while all(worker.process.poll() is None for worker in self._workers):
+        while all(worker.reap() is None for worker in self._workers):
             left = until - time.monotonic()
             if left <= 0:
                 return
@@ -144,7 +144,7 @@ class _Crew:
 
     def _see_to(self, worker: WorkerProcess, code: int) -> None:
         """Sees to a worker that has ended by itself."""
-        if code == 0 or read_stop(self._study) is not None:
+        if code == 0 or read_stop(self._study, self._task.stop_before) is not None:
             return
         if code == DISK_FAILED:
             with suppress(StorageInternalError):  # The disk is perhaps that of the study.

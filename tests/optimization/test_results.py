@@ -10,10 +10,13 @@ import pytest
 from rllama_sb3.config import read_yaml
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.optimization import BayesianRewardOptimizer
+from rllama_sb3.optimization.objective import trial_folder
+from rllama_sb3.optimization.results import ResultsFolder
 
 BASE: dict[str, Any] = {"x": 0.5, "keep": {"me": 1}}
 SPACE: dict[str, Any] = {"x": {"suggest": "float", "low": 0.0, "high": 1.0}}
 VALUES = [1.0, 3.0, 2.0, 4.0]
+BEST = ("best_model.zip", "best.yaml")
 
 
 def build(out: Path, objective: Any = None, **arguments: Any) -> BayesianRewardOptimizer:
@@ -134,3 +137,65 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_starts(tmp_path: P
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="out: must be a folder that can be made"):
         build(tmp_path / "file" / "out").optimize()
+
+
+# Two machines and one folder
+
+
+def test_a_folder_in_which_another_machine_begins_the_same_study_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study()
+    known = study.get_trials
+
+    def get_trials(**arguments: Any) -> Any:
+        trials = known(**arguments)
+        (tmp_path / "trials.csv").touch()  # as the other one does that has enqueued the first ones
+        return trials
+
+    monkeypatch.setattr(study, "get_trials", get_trials)
+    folder_for(tmp_path).check_free_for(study)
+    with pytest.raises(ConfigError, match="must not hold another study's results; it has trials"):
+        folder_for(tmp_path).check_free_for(study)
+
+
+def folder_for(path: Path) -> ResultsFolder:
+    return ResultsFolder(path, lambda trial: {"x": trial.params["x"]})
+
+
+def end_trial(study: optuna.Study, out: Path, value: float) -> None:
+    """Ends a trial that has a model, which says whose it is."""
+    trial = study.ask()
+    trial.suggest_float("x", 0.0, 1.0)
+    run = trial_folder(out, trial.number)
+    run.mkdir(parents=True)
+    (run / "model.zip").write_text(f"model of {trial.number}")
+    study.tell(trial, value)
+
+
+@pytest.mark.parametrize("undone", [("best_model.zip",), ("best.yaml",), BEST])
+def test_what_a_machine_that_is_behind_has_undone_is_done_again(
+    tmp_path: Path, undone: tuple[str, ...]
+) -> None:
+    study = optuna.create_study(direction="maximize")
+    mine = folder_for(tmp_path)
+    end_trial(study, tmp_path, 1.0)
+    mine.update(study)
+    earlier = {name: (tmp_path / name).read_bytes() for name in BEST}
+    end_trial(study, tmp_path, 2.0)
+    mine.update(study)
+    for name in undone:
+        (tmp_path / name).write_bytes(earlier[name])
+    mine.update(study)
+    assert (tmp_path / "best_model.zip").read_text() == "model of 1"
+    assert "# trial 1, value 2.0" in (tmp_path / "best.yaml").read_text()
+
+
+def test_what_is_as_it_should_be_is_left_alone(tmp_path: Path) -> None:
+    study = optuna.create_study(direction="maximize")
+    end_trial(study, tmp_path, 1.0)
+    files = [tmp_path / name for name in (*BEST, "trials.csv")]
+    folder_for(tmp_path).update(study)
+    before = [path.stat().st_ino for path in files]
+    folder_for(tmp_path).update(study)
+    assert [path.stat().st_ino for path in files] == before
