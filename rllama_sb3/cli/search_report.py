@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllama_sb3.cli.console import format_number, say_pairs, shell_line
-from rllama_sb3.optimization.storage import shown_storage
+from rllama_sb3.optimization.storage import hide_passwords, shown_storage
 from rllama_sb3.optimization.study import main_value, state_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def say_places(console: Console, out: Path, storage: str, winner: Path | None) -
 
 
 def own_command(arguments: Sequence[str], storage: str) -> str:
-    """Returns a command as it can be shown: the password of its storage is left out."""
-    shown = (argument.replace(storage, shown_storage(storage)) for argument in arguments)
+    """Returns a command as it can be shown: passwords of storages are left out."""
+    known = (argument.replace(storage, shown_storage(storage)) for argument in arguments)
+    shown = map(hide_passwords, known)
     return "  " + shell_line("rllama-sb3", *shown)

@@ -36,7 +36,7 @@ def storage_proxy(
 
     from rllama_sb3.cli.console import get_console, say
     from rllama_sb3.optimization.storage import is_file, open_database, shown_storage
-    from rllama_sb3.optimization.storage_proxy import N_THREADS, serving
+    from rllama_sb3.optimization.storage_proxy import N_THREADS, proxy_url, serving
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = get_console()
@@ -44,6 +44,7 @@ def storage_proxy(
     n_threads = 1 if is_file(storage) else N_THREADS
     database = open_database(storage, n_connections=n_threads)
     with serving(database, host=host, port=port, n_threads=n_threads):
-        say(console, f"Serving {shown_storage(storage)} at grpc://{host}:{port}. Ctrl-C ends it.")
+        address = proxy_url(host, port)
+        say(console, f"Serving {shown_storage(storage)} at {address}. Ctrl-C ends it.")
         while True:
             time.sleep(3600)

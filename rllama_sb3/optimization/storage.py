@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from pathlib import Path as FilePath
 from typing import Any, Final
@@ -23,6 +24,9 @@ _PROXY: Final = "grpc"
 _EXAMPLE: Final = "Write for example sqlite:///study.db."
 # Arguments of a URL that are no secrets.
 _SHOWN_ARGUMENTS: Final = ("host", "port", "sslmode")
+_ARGUMENT: Final = re.compile(rf"([?&](?!(?:{'|'.join(_SHOWN_ARGUMENTS)})=)\w+=)[^&#\s]*")
+# A password may have anything in it if it was not encoded; what names a file has none.
+_CREDENTIALS: Final = re.compile(r"(?<!sqlite)://([^:/@\s]*)(\S*)@")
 # Seconds that a writer waits for another one, such as the dashboard, before it gives up.
 _SQLITE_TIMEOUT: Final = 60
 # What tells in a minute, not in two hours, that the server's machine is gone.
@@ -129,6 +133,31 @@ def redact_url(url: URL) -> str:
     return url.set(query=shown).render_as_string(hide_password=True)
 
 
+def hide_passwords(text: str) -> str:
+    """Returns text, such as an argument of a command, without the passwords of URLs in it.
+
+    Example:
+        >>> hide_passwords("--warm-start=postgresql://me:secret@host/db?password=secret#study")
+        '--warm-start=postgresql://me:***@host/db?password=***#study'
+    """
+    text = _CREDENTIALS.sub(lambda m: f"://{m[1]}:***@" if m[2] else m[0], text)
+    return _ARGUMENT.sub(r"\1***", text) if "://" in text else text
+
+
+def is_same_storage(one: str, other: str) -> bool:
+    """Whether two URLs are of one storage, whoever asks and by whichever driver."""
+    places = [_place_of(_parse_url(text)) for text in (one, other)]
+    return places[0] == places[1]
+
+
+def _place_of(url: URL) -> tuple[Any, ...]:
+    if url.get_backend_name() == "sqlite":
+        return (FilePath(url.database or "").resolve(),)
+    # A socket's folder is given as an argument.
+    host = url.host or url.query.get("host")
+    return url.get_backend_name(), host, url.port, url.database
+
+
 def shown_storage(storage: str) -> str:
     """Returns the URL of a storage that :func:`open_storage` opens, without its password.
 
@@ -142,7 +171,7 @@ def shown_storage(storage: str) -> str:
 def _parse_url(text: str) -> URL:
     rule = "must be a URL of sqlite, postgresql, mysql or grpc (a storage proxy)"
     scheme, separator, _ = text.partition("://")
-    if not separator:
+    if not separator or not re.fullmatch(r"[\w+.-]*", scheme):
         # What has no scheme is most likely a path, and has no password either, unless it has an @.
         shown = "<text with @>" if "@" in text else text
         raise ConfigError(Problem(_WHERE, rule, shown, _EXAMPLE))
@@ -157,9 +186,23 @@ def _parse_url(text: str) -> URL:
         remedy = "Write scheme://user:password@host:port/database, or sqlite:///file."
         # From None: the cause quotes the URL as it is.
         raise ConfigError(Problem(_WHERE, rule, f"{scheme}://...", remedy)) from None
+    _check_parts(url)
     if url.drivername == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     return url
+
+
+def _check_parts(url: URL) -> None:
+    """Checks that a URL means what it seems to; what it does not may be half of a password."""
+    shown = f"{url.drivername}://..."
+    if url.get_backend_name() != "sqlite" and "@" in f"{url.host}{url.database}":
+        rule = "must have one @, in front of the host"
+        remedy = "Write %40 for an @ in the password, and %2F for a slash."
+        raise ConfigError(Problem(_WHERE, rule, shown, remedy))
+    is_proxy = url.get_backend_name() == _PROXY
+    if is_proxy and (url.username or url.password or url.database or url.query):
+        rule = "must be grpc://host:port and no more, as a proxy asks for no password or database"
+        raise ConfigError(Problem(_WHERE, rule, shown))
 
 
 def _make_parent(url: URL) -> None:
@@ -212,7 +255,9 @@ def _open_database(
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         if url.drivername == "postgresql+psycopg":
             raise MissingExtraError("A study in PostgreSQL", "postgres") from error
-        rule, how = "must use a database driver that is installed", "Install it with pip."
+        reason = reason_of(error.__cause__ or error)
+        rule = f"must use a database driver that is installed ({reason})"
+        how = "Install it with pip, or name another one, as in mysql+pymysql://."
         raise ConfigError(Problem(_WHERE, rule, shown, how)) from error
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         reason = reason_of(error)

@@ -82,7 +82,7 @@ class ProxyClient(PatientEnd, GrpcStorageProxy, BaseHeartbeat):
         self.patience = Patience(_is_away)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            super().__init__(host=host, port=port)
+            super().__init__(host=_in_address(host), port=port)
         self.wait_server_ready(timeout=_FIRST_ANSWER_SECONDS)
         try:
             self._interval: int | None = int(self.get_study_name_from_id(_HEARTBEAT_QUESTION))
@@ -119,6 +119,16 @@ class _ServedStorage(_CachedStorage):
         return super().get_study_name_from_id(study_id)
 
 
+def proxy_url(host: str, port: int) -> str:
+    """Returns the URL of a proxy's storage.
+
+    Example:
+        >>> proxy_url("::1", 13000)
+        'grpc://[::1]:13000'
+    """
+    return f"grpc://{_in_address(host)}:{port}"
+
+
 @contextmanager
 def serving(
     database: RDBStorage, *, host: str, port: int, n_threads: int = N_THREADS
@@ -140,7 +150,7 @@ def serving(
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(storage, over))
     with ThreadPoolExecutor(n_threads) as pool:
-        server = make_server(storage, host, port, pool)
+        server = make_server(storage, _in_address(host), port, pool)
         server.start()
         watch.start()
         try:
@@ -160,6 +170,10 @@ def _watch(storage: _CachedStorage, over: threading.Event) -> None:
             for summary in storage.get_all_studies():
                 study = optuna.load_study(study_name=summary.study_name, storage=storage)
                 take_over_silent_trials(study)
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _check_free(host: str, port: int) -> None:

@@ -19,7 +19,6 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 import optuna
-import sqlalchemy
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -33,7 +32,7 @@ from rllama_sb3.optimization.known_configs import complete, parameter_for
 from rllama_sb3.optimization.leaf_config import LeafConfig
 from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf
 from rllama_sb3.optimization.search_space import SearchSpace
-from rllama_sb3.optimization.storage import open_storage
+from rllama_sb3.optimization.storage import is_same_storage, open_storage
 from rllama_sb3.optimization.study import read_purpose, valued_trials
 
 _WHERE: Final[Path] = ("warm_start",)
@@ -101,14 +100,16 @@ def _read(source: str, own_storage: Any, own_name: str) -> Iterator[_Found]:
     if "://" not in source and FilePath(source).suffix in (".yaml", ".yml"):
         yield _Found(read_yaml(source).data, FilePath(source).name)
         return
-    url, _, name = source.partition("#")
+    url, name = _split_source(source)
     if "://" not in source:
         database = FilePath(source) / "study.db"
         if not database.is_file():
-            raise ConfigError(Problem(_WHERE, "must be a search to start from", source, _EXAMPLE))
+            shown = "<text with @>" if "@" in source else source
+            raise ConfigError(Problem(_WHERE, "must be a search to start from", shown, _EXAMPLE))
         url, name = f"sqlite:///{database}", ""
     study = _load(url, name)
-    if study.study_name == own_name and _same_storage(url, own_storage):
+    is_own = isinstance(own_storage, str) and is_same_storage(url, own_storage)
+    if study.study_name == own_name and is_own:
         rule = "must be another study than the one to start"
         raise ConfigError(Problem(_WHERE, rule, study.study_name))
     purpose = read_purpose(study)
@@ -133,13 +134,13 @@ def _load(url: str, name: str) -> Study:
     return optuna.load_study(study_name=name or names[0], storage=storage)
 
 
-def _same_storage(url: str, other: Any) -> bool:
-    if not isinstance(other, str):
-        return False
-    one, two = (sqlalchemy.make_url(text) for text in (url, other))
-    if one.get_backend_name() == two.get_backend_name() == "sqlite":
-        return FilePath(one.database or "").resolve() == FilePath(two.database or "").resolve()
-    return one == two
+def _split_source(source: str) -> tuple[str, str]:
+    """Returns the URL of a storage, and the name of the study after it."""
+    # A # in front of the @ belongs to a password that was not encoded.
+    credentials = re.match(r"[\w+.-]*://(?:[^/@]*@)?", source)
+    begin = credentials.end() if credentials else 0
+    place, _, name = source[begin:].partition("#")
+    return source[:begin] + place, name
 
 
 def _best(study: Study) -> list[FrozenTrial]:

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import objectives
 import optuna
 import pytest
 from command_line import children_of, start, wait_until_gone
+from optuna.storages import _CachedStorage
 from other_host import OTHER_HOST, move_there
 from postgres import Server
 from tiny import tiny_yaml
@@ -29,6 +31,7 @@ from rllama_sb3.optimization.owner import OWNER, this_machine
 from rllama_sb3.optimization.progress import n_finished
 
 SECRET = "s3cr3t-w0rd"
+ODD = """@:/?#[]{x}%41 &=+"\\é"""
 SPACE = {"rate": {"suggest": "float", "low": 0.0, "high": 1.0, "name": "rate"}}
 
 
@@ -248,6 +251,13 @@ def test_the_command_that_continues_is_shown_without_the_password() -> None:
         assert SECRET not in shown
 
 
+def test_the_command_that_continues_is_shown_without_the_password_of_its_warm_start() -> None:
+    source = f"postgresql://me:{SECRET}@host/db#earlier"
+    shown = own_command(["tune", "a.yaml", "--warm-start", source], "sqlite:///study.db")
+    assert SECRET not in shown
+    assert "'postgresql://me:***@host/db#earlier'" in shown
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -259,7 +269,6 @@ def test_the_command_that_continues_is_shown_without_the_password() -> None:
 def test_what_is_wrong_with_a_url_is_told_without_its_password(
     locked: str, change: tuple[str, str], words: str
 ) -> None:
-    open_storage(locked)
     with pytest.raises(ConfigError, match=r"^storage: must be a database of studies") as caught:
         open_storage(locked.replace(*change))
     assert words in str(caught.value)
@@ -267,9 +276,21 @@ def test_what_is_wrong_with_a_url_is_told_without_its_password(
     assert SECRET not in str(caught.value)
 
 
+def test_a_password_may_have_any_characters_in_it(
+    locked: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = optuna.create_study(storage=open_storage(locked))
+    assert isinstance(study._storage, _CachedStorage)
+    engine = study._storage._backend.engine
+    assert engine.url.password == f"right{SECRET}{ODD}"
+    # And written by what is said of the connection nowhere.
+    assert SECRET not in f"{study._storage._backend.engine!r}{caplog.text}"
+
+
 @pytest.fixture(scope="module")
 def locked(postgres: Server) -> str:
     """The URL of a user whose password is looked at."""
-    postgres.lock("locked", f"right{SECRET}")
+    password = f"right{SECRET}{ODD}"
+    postgres.lock("locked", password)
     postgres.execute("GRANT ALL ON SCHEMA public TO locked")
-    return postgres.url("postgres", f"right{SECRET}", "locked")
+    return postgres.url("postgres", quote(password, safe=""), "locked")

@@ -8,6 +8,7 @@ import pytest
 
 from rllama_sb3.errors import ConfigError, MissingExtraError
 from rllama_sb3.optimization import open_storage, storage
+from rllama_sb3.optimization.storage import hide_passwords, is_same_storage
 
 
 def message_of(url: object) -> str:
@@ -38,6 +39,12 @@ def test_a_storage_of_optuna_is_taken_as_it_is() -> None:
         ("me:secret@host", "must be a URL"),
         ("grcp://host:13000", "Did you mean 'grpc'?"),
         ("mysql+nodriver://me:secret@host/db?password=secret", "must use a database driver"),
+        ("me:secret@postgresql://host/db", "got '<text with @>'"),
+        ("postgresql://me:half@secret@host/db", "Write %40 for an @ in the password"),
+        ("postgresql:///me:secret@host/db", "Write %40 for an @ in the password"),
+        ("mysql+nodriver://me:secret@host/db", "plugin: sqlalchemy.dialects:mysql.nodriver)"),
+        ("grpc://me:secret@host:13000", "must be grpc://host:port and no more"),
+        ("grpc://host:13000/study?password=secret", "must be grpc://host:port and no more"),
         (7, "must be a URL, an Optuna storage or None, but got 7"),
     ],
 )
@@ -80,6 +87,45 @@ def test_the_missing_postgres_driver_is_told_with_its_extra(
     monkeypatch.setattr(storage, "PatientStorage", refuse)
     with pytest.raises(MissingExtraError, match=r"pip install 'rllama-sb3\[postgres\]'"):
         open_storage("postgresql://me:secret@host/db")
+
+
+def test_the_missing_driver_of_mysql_is_told_by_its_name() -> None:
+    # Not a dependency of anything here.
+    message = message_of("mysql+pymysql://me:secret@host/db")
+    assert "must use a database driver that is installed (No module named 'pymysql')" in message
+    assert "me:***@host/db" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:secret@host/db#study", "postgresql://me:***@host/db#study"),
+        ("--storage=mysql+x://me:se@c/r#e:t@host", "--storage=mysql+x://me:***@host"),
+        ("postgresql://me@host/db#study", "postgresql://me@host/db#study"),
+        (
+            "postgresql://h/db?host=a&password=s&x=s#n",
+            "postgresql://h/db?host=a&password=***&x=***#n",
+        ),
+        ("sqlite:///a/study.db#me@home", "sqlite:///a/study.db#me@home"),
+        ("reward.me@home=a?b=c", "reward.me@home=a?b=c"),
+    ],
+)
+def test_an_argument_is_shown_without_the_password_of_a_url(text: str, shown: str) -> None:
+    assert hide_passwords(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("postgresql://me:a@host/db", "postgresql+psycopg://you@host/db", True),
+        ("postgresql://me@host/db", "postgresql://me@host/other", False),
+        ("postgresql:///db?host=/one", "postgresql:///db?host=/other", False),
+        ("sqlite:///a/../study.db", "sqlite:///study.db", True),
+        ("sqlite:///study.db", "mysql://host/study.db", False),
+    ],
+)
+def test_storages_are_the_same_whoever_asks(one: str, other: str, is_same: bool) -> None:
+    assert is_same_storage(one, other) is is_same
 
 
 def test_braces_in_a_path_are_no_placeholders(tmp_path: Path) -> None:

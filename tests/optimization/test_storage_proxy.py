@@ -23,7 +23,7 @@ from rllama_sb3.errors import ConfigError
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage, patience, storage_proxy
 from rllama_sb3.optimization.owner import OWNER, claim
 from rllama_sb3.optimization.storage import open_database
-from rllama_sb3.optimization.storage_proxy import ProxyClient, serving
+from rllama_sb3.optimization.storage_proxy import ProxyClient, proxy_url, serving
 
 SPACE = {"rate": {"suggest": "float", "low": 0.0, "high": 1.0, "name": "rate"}}
 
@@ -126,6 +126,11 @@ def test_a_proxy_that_does_not_answer_is_told(port: int, monkeypatch: pytest.Mon
     monkeypatch.setattr(storage_proxy, "_FIRST_ANSWER_SECONDS", 0.2)
     with pytest.raises(ConfigError, match="must be a storage proxy that answers, but got 'grpc"):
         open_storage(f"grpc://localhost:{port}")
+
+
+def test_an_address_may_be_of_ipv6(database: str, port: int) -> None:
+    with serving(open_database(database), host="::1", port=port, n_threads=1):
+        assert optuna.get_all_study_names(open_storage(proxy_url("::1", port))) == []
 
 
 def test_what_cannot_be_served_is_refused(database: str, port: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rllama_sb3.config import dump_yaml, merge_configs
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.optimization import BayesianRewardOptimizer
+from rllama_sb3.optimization.warm_start import _split_source
 
 Space = dict[str, Any]
 
@@ -193,3 +194,35 @@ def test_a_study_is_not_started_from_itself_nor_from_that_of_another_program(
     foreign.optimize(lambda trial: trial.suggest_float("agent.rate", 0, 1), n_trials=1)
     with pytest.raises(ConfigError, match="must be a study of this package"):
         build(warm_start=storage)
+
+
+# The source
+
+
+@pytest.mark.parametrize(
+    ("source", "url", "name"),
+    [
+        ("sqlite:///runs.db#me@home", "sqlite:///runs.db", "me@home"),
+        ("postgresql://me:se#cret@host/db#mine", "postgresql://me:se#cret@host/db", "mine"),
+        ("postgresql://host/db#mine@home#2", "postgresql://host/db", "mine@home#2"),
+        ("grpc://host:13000#mine", "grpc://host:13000", "mine"),
+        ("grpc://host:13000", "grpc://host:13000", ""),
+    ],
+)
+def test_the_study_is_named_after_the_storage(source: str, url: str, name: str) -> None:
+    assert _split_source(source) == (url, name)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "me:secret@host/db#mine",
+        "postgresql://me:half@secret@host/db#mine",
+        "mysql+nodriver://me:secret@host/db#mine",
+        "postgresql://me:secret@/db?host=/nowhere&password=secret#mine",
+    ],
+)
+def test_a_source_that_cannot_be_used_is_told_without_its_password(source: str) -> None:
+    with pytest.raises(ConfigError, match="^(storage|warm_start): must") as caught:
+        build(warm_start=source)
+    assert "secret" not in str(caught.value)
