@@ -38,8 +38,8 @@ class Server:
     def url(self, database: str, password: str = "", user: str = "postgres") -> str:
         return f"postgresql+psycopg://{user}:{password}@/{database}?host={self.folder}"
 
-    def execute(self, statement: str) -> None:
-        place = f"postgresql://postgres@/postgres?host={self.folder}"
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        place = f"postgresql://postgres@/{database}?host={self.folder}"
         with psycopg.connect(place, autocommit=True) as connection:
             connection.execute(statement.encode())
 

@@ -65,6 +65,8 @@ class PatientStorage(PatientEnd, StudyDatabase):
 def is_away(error: BaseException) -> bool:
     """Whether an error is about the connection to a server, not about what was asked."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(cause, sqlalchemy.exc.PendingRollbackError):
+        return True  # Optuna takes some errors for others, and asks on over what was broken off.
     if not isinstance(cause, sqlalchemy.exc.DBAPIError):
         return False
     return cause.connection_invalidated or isinstance(

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import objectives
 import optuna
 import pytest
+import sqlalchemy
 from command_line import children_of, start, wait_until_gone
 from optuna.storages import _CachedStorage
 from other_host import OTHER_HOST, move_there
@@ -153,6 +154,31 @@ def test_a_server_that_is_gone_for_ten_seconds_loses_nothing(
     logs = "".join(log.read_text() for log in (tmp_path / "workers").iterdir())
     assert "does not answer; asking again" in logs
     assert "answers again" in logs
+
+
+@pytest.mark.parametrize("n_th", range(1, 8))
+def test_a_connection_that_breaks_anywhere_in_a_reading_of_trials_is_made_anew(
+    postgres: Server, n_th: int
+) -> None:
+    storage = open_storage(postgres.new_database())
+    study = optuna.create_study(storage=storage)
+    for _ in range(2):
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+    engine = storage._backend.engine  # type: ignore[attr-defined]
+    asked: list[str] = []
+
+    def break_off(connection: Any, cursor: Any, statement: str, *further: Any) -> None:
+        asked.append(statement)
+        if len(asked) == n_th:
+            postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                engine.url.database,
+            )
+
+    sqlalchemy.event.listen(engine, "before_cursor_execute", break_off)
+    assert len(storage._backend._get_trials(study._study_id, None, {1, 2}, -1)) == 2  # type: ignore[attr-defined]
+    assert len(asked) >= n_th
 
 
 def test_machines_that_start_together_make_one_study(postgres: Server) -> None:
