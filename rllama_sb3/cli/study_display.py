@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -111,6 +111,8 @@ class StudyDisplay:
         self._objectives = tuple(experiment.tuning.objectives)
         self._space: SearchSpace | None = None
         self._rows: list[TrialRow] = []
+        # Of trials that have ended, which do not change: to describe thousands takes long.
+        self._ended: dict[int, TrialRow] = {}
         self._n_counted = 0
         # Trials that had ended before, and those whose end was said.
         self._ended_before: set[int] | None = None
@@ -169,17 +171,24 @@ class StudyDisplay:
         self._n_counted = n_finished(study)
         best = best_trial(study)
         self._rows = [
-            TrialRow(
-                number=trial.number,
-                state=trial.state.name.lower(),
-                value=_shown_value(trial),
-                params=self._describe(trial),
-                is_best=best is not None and trial.number == best.number,
-                worker=describe_owner(trial),
-                curve=_curve(trial),
-            )
-            for trial in trials
+            replace(row, is_best=True) if best is not None and row.number == best.number else row
+            for row in map(self._row_of, trials)
         ]
+
+    def _row_of(self, trial: FrozenTrial) -> TrialRow:
+        if trial.number in self._ended:
+            return self._ended[trial.number]
+        row = TrialRow(
+            number=trial.number,
+            state=trial.state.name.lower(),
+            value=_shown_value(trial),
+            params=self._describe(trial),
+            worker=describe_owner(trial),
+            curve=_curve(trial),
+        )
+        if trial.state.is_finished():
+            self._ended[trial.number] = row
+        return row
 
     def _describe(self, trial: FrozenTrial) -> str:
         if self._space is None:
