@@ -134,14 +134,14 @@ def _train_on_new_seeds(
 def _find_study(place: str, study_name: str | None, number: int) -> Study:
     import optuna
 
-    from rllama_sb3.optimization.storage import open_storage
+    from rllama_sb3.optimization.storage import open_storage, shown_path
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if "://" not in place:
         file = Path(place) / "study.db"
         if not file.is_file():
             rule = "must be the folder of a search with its study.db, or the URL of its storage"
-            raise ConfigError(Problem(("STUDY",), rule, place))
+            raise ConfigError(Problem(("STUDY",), rule, shown_path(place)))
         place = f"sqlite:///{file}"
     storage = open_storage(place, may_make=False)
     names = sorted(study.study_name for study in storage.get_all_studies())

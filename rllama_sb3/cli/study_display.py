@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -128,6 +128,8 @@ class StudyDisplay:
         self._objectives = tuple(experiment.tuning.objectives)
         self._space: SearchSpace | None = None
         self._rows: list[TrialRow] = []
+        # Of trials that have ended, which do not change: to describe thousands takes long.
+        self._ended: dict[int, TrialRow] = {}
         self._n_counted = 0
         self._best_number: int | None = None
         # How many trials there were, and had ended, when the two above were read.
@@ -196,17 +198,24 @@ class StudyDisplay:
             self._n_counted = n_finished(study)
             self._read_at = len(known), len(ended)
         self._rows = [
-            TrialRow(
-                number=trial.number,
-                state=_state(trial),
-                value=_shown_value(trial),
-                params=self._describe(trial),
-                is_best=trial.number == self._best_number,
-                worker=describe_owner(trial),
-                curve=_curve(trial),
-            )
-            for trial in trials
+            replace(row, is_best=True) if row.number == self._best_number else row
+            for row in map(self._row_of, trials)
         ]
+
+    def _row_of(self, trial: FrozenTrial) -> TrialRow:
+        if trial.number in self._ended:
+            return self._ended[trial.number]
+        row = TrialRow(
+            number=trial.number,
+            state=_state(trial),
+            value=_shown_value(trial),
+            params=self._describe(trial),
+            worker=describe_owner(trial),
+            curve=_curve(trial),
+        )
+        if trial.state.is_finished():
+            self._ended[trial.number] = row
+        return row
 
     def _describe(self, trial: FrozenTrial) -> str:
         if self._space is None:

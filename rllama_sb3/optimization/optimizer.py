@@ -304,7 +304,7 @@ class BayesianRewardOptimizer:
             stop_before: What had stopped the study, and no longer does.
 
         Raises:
-            Exception: Whatever a trial raised; the other workers stop after their present trials.
+            Exception: Whatever a trial raised; the other workers are stopped by it.
         """
         storage = open_storage(self._storage, heartbeat=self._heartbeat, is_known=True)
         study = load_study(study_name=self._study_name, storage=storage)

@@ -144,6 +144,16 @@ def hide_passwords(text: str) -> str:
     return _ARGUMENT.sub(r"\1***", text) if "://" in text else text
 
 
+def shown_path(text: str) -> str:
+    """Returns what was given in place of a URL: most likely a path, unless it has an @.
+
+    Example:
+        >>> shown_path("study.db"), shown_path("me:secret@host/study")
+        ('study.db', '<text with @>')
+    """
+    return "<text with @>" if "@" in text else text
+
+
 def is_same_storage(one: str, other: str) -> bool:
     """Whether two URLs are of one storage, whoever asks and by whichever driver."""
     places = [_place_of(_parse_url(text)) for text in (one, other)]
@@ -172,9 +182,7 @@ def _parse_url(text: str) -> URL:
     rule = "must be a URL of sqlite, postgresql, mysql or grpc (a storage proxy)"
     scheme, separator, _ = text.partition("://")
     if not separator or not re.fullmatch(r"[\w+.-]*", scheme):
-        # What has no scheme is most likely a path, and has no password either, unless it has an @.
-        shown = "<text with @>" if "@" in text else text
-        raise ConfigError(Problem(_WHERE, rule, shown, _EXAMPLE))
+        raise ConfigError(Problem(_WHERE, rule, shown_path(text), _EXAMPLE))
     known = (*_SCHEMES, _PROXY)
     if scheme.partition("+")[0] not in known:
         near = did_you_mean(scheme.partition("+")[0], known)

@@ -32,7 +32,7 @@ from rllama_sb3.optimization.known_configs import complete, parameter_for
 from rllama_sb3.optimization.leaf_config import LeafConfig
 from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf
 from rllama_sb3.optimization.search_space import SearchSpace
-from rllama_sb3.optimization.storage import is_same_storage, open_storage
+from rllama_sb3.optimization.storage import is_same_storage, open_storage, shown_path
 from rllama_sb3.optimization.study import read_purpose, valued_trials
 
 _WHERE: Final[Path] = ("warm_start",)
@@ -104,8 +104,8 @@ def _read(source: str, own_storage: Any, own_name: str) -> Iterator[_Found]:
     if "://" not in source:
         database = FilePath(source) / "study.db"
         if not database.is_file():
-            shown = "<text with @>" if "@" in source else source
-            raise ConfigError(Problem(_WHERE, "must be a search to start from", shown, _EXAMPLE))
+            rule = "must be a search to start from"
+            raise ConfigError(Problem(_WHERE, rule, shown_path(source), _EXAMPLE))
         url, name = f"sqlite:///{database}", ""
     study = _load(url, name)
     is_own = isinstance(own_storage, str) and is_same_storage(url, own_storage)

@@ -215,6 +215,21 @@ def test_of_several_objectives_the_curve_is_that_of_the_env_return() -> None:
     assert any(re.search(r" 0 +running +0 +3 +▁█", line) for line in lines)
 
 
+def test_a_trial_that_has_ended_is_described_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = []
+
+    def describe(self: StudyDisplay, trial: optuna.trial.FrozenTrial) -> str:
+        described.extend([trial.number] if trial.state.is_finished() else [])
+        return "its values"
+
+    monkeypatch.setattr(StudyDisplay, "_describe", describe)
+    console = make_console()
+    show_search(StudyDisplay(console, CONFIG, quiet=False), [1.0, 3.0, 2.0])
+    assert described == [0, 1, 2]
+    # But which one is the best may change.
+    assert text_of(console).rpartition("3/30 trials")[2].count("★") == 1
+
+
 def test_without_a_terminal_each_trial_is_a_line() -> None:
     console = make_console(terminal=False)
     show_search(StudyDisplay(console, CONFIG, quiet=False), [1.0, 5.0])

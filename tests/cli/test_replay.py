@@ -137,6 +137,10 @@ def test_new_seeds_tell_how_good_a_trial_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ("me:secret@host", "--trial", "0"),
+            "study.db, or the URL of its storage, but got '<text with @>'",
+        ),
         (("nowhere", "--trial", "0"), "STUDY: must be the folder of a search with its study.db"),
         ((OUT, "--trial", "9"), "--trial: must be the number of one of 5 trials, from 0 on"),
         ((OUT, "--trial", "0", "--study-name", "x"), "--study-name: must be one of experiment"),
