@@ -134,7 +134,8 @@ def _train_on_new_seeds(
 def _find_study(place: str, study_name: str | None, number: int) -> Study:
     import optuna
 
-    from rllama_sb3.optimization.storage import open_storage, shown_path
+    from rllama_sb3.optimization.storage import open_storage
+    from rllama_sb3.optimization.storage_url import shown_path
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if "://" not in place:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllama_sb3.cli.console import format_number, say_pairs, shell_line
-from rllama_sb3.optimization.storage import hide_passwords, shown_storage
+from rllama_sb3.optimization.storage_url import hide_passwords, shown_storage
 from rllama_sb3.optimization.study import main_value, state_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.study import Study
@@ -25,6 +26,8 @@ from rllama_sb3.optimization.attributes import (
 )
 from rllama_sb3.optimization.owner import is_abandoned, is_of_this_machine
 
+_TIME_TO_ENQUEUE: Final = timedelta(seconds=5)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -32,7 +35,8 @@ class Progress:
 
     Attributes:
         n_finished: How many trials count: those that came to an end, not those that were cut off.
-        n_running: How many are being run, as far as is known on any machine.
+        n_running: How many are being run, as far as is known on any machine, or were cut off just
+            now and are about to be enqueued again.
     """
 
     n_finished: int
@@ -42,7 +46,7 @@ class Progress:
 def read_progress(study: Study) -> Progress:
     """Reads the trials of a study once, which takes the longer the more are running."""
     trials = study.get_trials(deepcopy=False)
-    return Progress(len(_counted(trials)), len(_alive(study, trials)))
+    return Progress(len(_counted(trials)), len(_alive(study, trials)) + _n_returning(trials))
 
 
 def n_finished(study: Study) -> int:
@@ -101,6 +105,22 @@ def _alive(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         and not is_abandoned(trial)
         and (knows_others or is_of_this_machine(trial))
     ]
+
+
+def _n_returning(trials: Sequence[FrozenTrial]) -> int:
+    """How many were ended by a process that has not yet enqueued them again, nor had time to."""
+    now = datetime.now()
+    ended = {
+        trial.number: trial.datetime_complete
+        for trial in trials
+        if trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED)
+    }
+    enqueued = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    # Where clocks differ by more, a new trial is begun at once instead.
+    return sum(
+        number not in enqueued and when is not None and abs(now - when) < _TIME_TO_ENQUEUE
+        for number, when in ended.items()
+    )
 
 
 def _origin_of(trial: FrozenTrial) -> tuple[Any, ...] | None:

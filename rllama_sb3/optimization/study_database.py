@@ -17,16 +17,17 @@ import time
 import warnings
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._rdb.models import TrialHeartbeatModel, TrialModel
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from rllama_sb3.optimization.attributes import FIXED, ORIGIN, RETRY_OF
+from rllama_sb3.optimization.attributes import FIXED, INTERRUPTED, ORIGIN, RETRY_OF
 from rllama_sb3.optimization.retries import MOST_RETRIES
 
 HEARTBEAT_SECONDS: Final = 15
@@ -34,6 +35,8 @@ HEARTBEAT_SECONDS: Final = 15
 # that was seen first it is seen once more.
 _GRACE: Final = 4
 _CONFIRMED_AFTER: Final = 2
+# Where Optuna keeps the numbers of earlier attempts, among a trial's own attributes.
+_HISTORY: Final = "retry_history"
 
 
 class StudyDatabase(RDBStorage):
@@ -90,7 +93,16 @@ class StudyDatabase(RDBStorage):
         before = self._silent_since.get(study_id, {})
         since = {trial_id: before.get(trial_id, now) for trial_id in silent}
         self._silent_since[study_id] = since
-        return [t for t, first in since.items() if now - first >= self._confirmed_after]
+        confirmed = [t for t, first in since.items() if now - first >= self._confirmed_after]
+        for trial_id in confirmed:
+            self._announce(trial_id)
+        return confirmed
+
+    def _announce(self, trial_id: int) -> None:
+        """Records that a trial is about to be tried again, before Optuna ends and enqueues it."""
+        with suppress(UpdateFinishedTrialError):
+            if len(self.get_trial(trial_id).system_attrs.get(_HISTORY, ())) < MOST_RETRIES:
+                self.set_trial_user_attr(trial_id, INTERRUPTED, True)
 
     def _never_heard_of(self, study_id: int) -> list[int]:
         with self.scoped_session() as session:

@@ -32,7 +32,8 @@ from rllama_sb3.optimization.known_configs import complete, parameter_for
 from rllama_sb3.optimization.leaf_config import LeafConfig
 from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf
 from rllama_sb3.optimization.search_space import SearchSpace
-from rllama_sb3.optimization.storage import is_same_storage, open_storage, shown_path
+from rllama_sb3.optimization.storage import open_storage
+from rllama_sb3.optimization.storage_url import is_same_storage, shown_path
 from rllama_sb3.optimization.study import read_purpose, valued_trials
 
 _WHERE: Final[Path] = ("warm_start",)

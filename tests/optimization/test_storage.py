@@ -8,7 +8,7 @@ import pytest
 
 from rllama_sb3.errors import ConfigError, MissingExtraError
 from rllama_sb3.optimization import open_storage, storage
-from rllama_sb3.optimization.storage import hide_passwords, is_same_storage
+from rllama_sb3.optimization.storage_url import hide_passwords, is_same_storage
 
 
 def message_of(url: object) -> str:

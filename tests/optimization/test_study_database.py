@@ -17,7 +17,7 @@ from optuna.storages import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from rllama_sb3.optimization import BayesianRewardOptimizer, patience, study_database
+from rllama_sb3.optimization import BayesianRewardOptimizer, patience, progress, study_database
 from rllama_sb3.optimization.owner import claim
 from rllama_sb3.optimization.patience import (
     Patience,
@@ -27,7 +27,7 @@ from rllama_sb3.optimization.patience import (
     patient,
 )
 from rllama_sb3.optimization.patient_storage import PatientStorage, is_away
-from rllama_sb3.optimization.progress import n_finished, why_needless
+from rllama_sb3.optimization.progress import Progress, n_finished, read_progress, why_needless
 from rllama_sb3.optimization.retries import take_over_silent_trials
 from rllama_sb3.optimization.study_database import StudyDatabase
 
@@ -182,6 +182,36 @@ def let_time_pass(study: optuna.Study, clock: Clock) -> None:
     take_over_silent_trials(study)
     clock.now += 3600
     take_over_silent_trials(study)
+
+
+def test_nobody_takes_a_study_for_complete_while_a_silent_trial_is_taken_over(
+    study: optuna.Study, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    enqueue = study_database._TryAgain.__call__
+
+    def look_and_enqueue(self: Any, study: optuna.Study, trial: FrozenTrial) -> None:
+        # As another process does after the trial was ended, and before it is enqueued.
+        seen.append((states(study), read_progress(study)))
+        enqueue(self, study, trial)
+
+    monkeypatch.setattr(study_database._TryAgain, "__call__", look_and_enqueue)
+    study._storage.create_new_trial(study._study_id)
+    let_time_pass(study, clock)
+    assert seen == [(["FAIL"], Progress(n_finished=0, n_running=1))]
+    assert states(study) == ["FAIL", "WAITING"]
+    assert read_progress(study) == Progress(n_finished=0, n_running=0)
+
+
+def test_what_its_process_did_not_enqueue_in_time_is_not_waited_for(
+    study: optuna.Study, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_database._TryAgain, "__call__", lambda *args: None)
+    study._storage.create_new_trial(study._study_id)
+    let_time_pass(study, clock)
+    assert read_progress(study).n_running == 1
+    monkeypatch.setattr(progress, "_TIME_TO_ENQUEUE", timedelta(0))
+    assert read_progress(study) == Progress(n_finished=0, n_running=0)
 
 
 def test_a_trial_that_goes_silent_each_time_is_given_up(study: optuna.Study, clock: Clock) -> None:
