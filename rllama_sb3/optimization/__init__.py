@@ -3,14 +3,14 @@
 Where to read, from what is searched to who searches:
 
 - **What is searched**: :mod:`.search_space`, which :mod:`.space_parser` reads into :mod:`.leaves`
-  of :mod:`.leaf_config`, with :mod:`.conditions` and :mod:`.dependencies` among them, :mod:`.defaults`
-  where the config is silent, :mod:`.stock_spaces`, and :mod:`.constraints`. :mod:`.reach` and
-  :mod:`.judge` find out beforehand what could not run.
+  of :mod:`.leaf_config`, with :mod:`.conditions` and :mod:`.dependencies` among them, and
+  :mod:`.defaults` where the config is silent; :mod:`.stock_spaces`; :mod:`.constraints`.
+  :mod:`.reach` and :mod:`.judge` find out beforehand what could not run.
 - **Who proposes and who stops**: :mod:`.samplers`, :mod:`.exhaustive`, :mod:`.pruners`.
 - **What comes first**: :mod:`.first_trials`, :mod:`.warm_start`.
 - **What a trial is worth**: :mod:`.objective`, :mod:`.values`, :mod:`.measures`.
-- **The study**: :mod:`.study`, its :mod:`.progress`, its :mod:`.retries`, its trials' :mod:`.owner`;
-  :mod:`.storage` and below it :mod:`.study_database`, :mod:`.patience`, :mod:`.storage_proxy`.
+- **The study**: :mod:`.study`, its :mod:`.progress`, its :mod:`.retries`, the :mod:`.owner` of a
+  trial; :mod:`.storage`, below it :mod:`.study_database`, :mod:`.patience`, :mod:`.storage_proxy`.
 - **Who runs it**: :mod:`.optimizer` puts a :mod:`.search` together; a :mod:`.trial_loop` runs its
   trials, here or in :mod:`.workers`; :mod:`.results` and :mod:`.failures` are what it leaves.
 """
