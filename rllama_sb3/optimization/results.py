@@ -38,10 +38,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
-from rllama_sb3.optimization.attributes import DIVERGED, FAILURE, ORIGIN
+from rllama_sb3.optimization.attributes import FAILURE, ORIGIN
 from rllama_sb3.optimization.failures import failure_file, write_failure
 from rllama_sb3.optimization.objective import N_STEPS, SECONDS, SEED_VALUES, trial_folder
-from rllama_sb3.optimization.study import best_trial, main_value, pareto_front, state_of
+from rllama_sb3.optimization.study import (
+    best_trial,
+    has_diverged,
+    main_value,
+    pareto_front,
+    state_of,
+)
 
 _MODELS: Final = ("model.zip", "best_model.zip", "vecnormalize.pkl", "best_vecnormalize.pkl")
 
@@ -141,7 +147,7 @@ class ResultsFolder:
     def _note_failures(self, trials: Sequence[FrozenTrial]) -> None:
         """Writes down why trials failed or diverged, where whoever ended them did not say more."""
         for trial in trials:
-            diverged = trial.state.is_finished() and trial.user_attrs.get(DIVERGED, False)
+            diverged = trial.state.is_finished() and has_diverged(trial)
             if trial.number in self._noted or not (diverged or trial.state == TrialState.FAIL):
                 continue
             if not failure_file(self.path, trial.number).exists():

@@ -106,14 +106,14 @@ def test_a_config_that_diverges_can_be_tuned_and_is_not_compared(tmp_path: Path)
     )
     code, output, rows = tune(tmp_path, "--n-jobs", "1")
     assert code == 0, output
-    assert [row["state"] for row in rows] == ["complete"] * 3
+    assert [row["state"] for row in rows] == ["diverged", "diverged", "complete"]
     # The first ones diverged before anything else was known.
     values = [float(row["value"]) for row in rows]
     assert all(math.isfinite(value) for value in values)
     assert max(values[:2]) < values[2]
     for number in (0, 1):
-        assert rows[number]["reason"].startswith("seed 0 diverged: ValueError")
-        assert "seed 0 diverged: ValueError" in failure(tmp_path, number)
+        assert rows[number]["reason"].startswith("seed 0 diverged: ")
+        assert rows[number]["reason"] in failure(tmp_path, number)
     assert "Your config diverged in the search, and is left out of what follows." in output
     assert "shaping off" not in output.partition("Env return on 1 test seed")[2]
     assert "learning_rate: 0.001" in (tmp_path / "out" / "best.yaml").read_text()
