@@ -7,7 +7,7 @@ is what a worker waits for the storage in all calls of one trial, from asking fo
 a machine that runs everything it grows with the number of workers because they wait for the cores.
 What would hold on larger machines too is the processor time of database and proxy for each trial.
 
-Run: python scripts/simulate_workers.py --workers 1 10 100 --trials 5000 --proxy
+Run: python scripts/simulate_workers.py --workers 1 10 100 --trials 5000 --through database proxy
 By default on a PostgreSQL server of its own, in a temporary folder (extra: dev).
 """
 
@@ -50,6 +50,7 @@ _fork = multiprocessing.get_context("fork")
 SPACE = {f"x{i}": {"suggest": "float", "low": 0.0, "high": 1.0} for i in range(5)}
 BASE = dict.fromkeys(SPACE, 0.5)
 WORKERS_PER_HOST = 10
+WAYS = ("database", "proxy")
 
 
 @dataclass(frozen=True)
@@ -336,7 +337,7 @@ def render(outcomes: list[tuple[Load, str, Outcome]]) -> Table:
 
 
 def _simulate_through(through: str, direct: str, load: Load, port: int) -> Outcome:
-    if through != "the proxy":
+    if through != WAYS[1]:
         return simulate(direct, direct, load)
     with _proxy(direct, port) as (storage, pid):
         outcome = simulate(direct, storage, load)
@@ -351,7 +352,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0, help="of a trial's training")
     parser.add_argument("--evaluations", type=int, default=5)
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--proxy", action="store_true", help="also through a storage proxy")
+    parser.add_argument("--through", choices=WAYS, nargs="+", default=[WAYS[0]])
     parser.add_argument("--port", type=int, default=13_000, help="of the proxy")
     parser.add_argument("--storage", help="the URL of an empty database, for one number of workers")
     arguments = parser.parse_args()
@@ -361,7 +362,7 @@ def main() -> None:
     console, outcomes = Console(width=120), []
     with ExitStack() as stack:
         server = None if arguments.storage else stack.enter_context(_own_server())
-        for through in ("PostgreSQL", "the proxy") if arguments.proxy else ("PostgreSQL",):
+        for through in arguments.through:
             for n_workers in arguments.workers:
                 load = Load(
                     n_workers,
