@@ -157,6 +157,7 @@ class BayesianRewardOptimizer:
             other_problems=lambda: [
                 *_check_name(study_name),
                 *_check_workers(n_workers, storage, any(in_process)),
+                *_check_seconds(trial_timeout=trial_timeout, heartbeat=heartbeat),
             ],
         )
         self._study_name = study_name or _DEFAULT_NAME
@@ -444,6 +445,15 @@ def _check_workers(
         rule = "must be left out with worker processes, which cannot call what is in this one"
         problems.append(Problem(("callbacks",), rule, remedy="Use on_poll."))
     return problems
+
+
+def _check_seconds(**arguments: Any) -> list[Problem]:
+    return [
+        Problem((name,), "must be a number of seconds greater than 0", value)
+        for name, value in arguments.items()
+        if value is not None
+        and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0)
+    ]
 
 
 @contextmanager

@@ -24,6 +24,24 @@ PATIENCE_SECONDS: Final = 300.0
 _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
 
+# What Optuna's studies ask of any storage by the same names.
+ASKED_OF_ALL: Final = (
+    "create_new_study",
+    "set_study_user_attr",
+    "set_study_system_attr",
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_directions",
+    "get_study_user_attrs",
+    "get_study_system_attrs",
+    "get_all_studies",
+    "get_trial_id_from_study_id_trial_number",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "get_trial",
+)
+
 T = TypeVar("T")
 _Class = TypeVar("_Class", bound=type)
 

@@ -19,27 +19,19 @@ from typing import Any, Final
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 
-from rllama_sb3.optimization.patience import Patience, PatientEnd, patient
+from rllama_sb3.optimization.patience import (
+    ASKED_OF_ALL,
+    Patience,
+    PatientEnd,
+    patient,
+)
 from rllama_sb3.optimization.study_database import StudyDatabase
 
 # All that Optuna's studies, and its cache in front of a database, ask of one.
 _ASKED: Final = (
-    "create_new_study",
-    "set_study_user_attr",
-    "set_study_system_attr",
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_directions",
-    "get_study_user_attrs",
-    "get_study_system_attrs",
-    "get_all_studies",
+    *ASKED_OF_ALL,
     "_create_new_trial",
     "_set_trial_param",
-    "get_trial_id_from_study_id_trial_number",
-    "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
-    "get_trial",
     "_get_trials",
     "_get_best_trial_id",
     "record_heartbeat",

@@ -29,6 +29,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 
 from rllama_sb3.errors import ConfigError, Problem
 from rllama_sb3.optimization.patience import (
+    ASKED_OF_ALL,
     Patience,
     PatientEnd,
     end_patience,
@@ -46,22 +47,9 @@ _FIRST_ANSWER_SECONDS: Final = 10.0
 _HEARTBEAT_QUESTION: Final = -1
 _SIGN_OF_LIFE: Final = "rllama_sb3:sign_of_life"
 _ASKED: Final = (
-    "create_new_study",
-    "set_study_user_attr",
-    "set_study_system_attr",
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_directions",
-    "get_study_user_attrs",
-    "get_study_system_attrs",
-    "get_all_studies",
+    *ASKED_OF_ALL,
     "create_new_trial",
     "set_trial_param",
-    "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
-    "get_trial_id_from_study_id_trial_number",
-    "get_trial",
     "get_all_trials",
 )
 

@@ -282,6 +282,9 @@ def test_ctrl_c_ends_the_workers_and_what_they_were_at_is_tried_again(tmp_path: 
         ({"n_workers": 0}, "n_workers: must be a whole number of at least 1"),
         ({"storage": None}, "storage: must be a URL where processes share the study"),
         ({"callbacks": [print]}, "callbacks: must be left out with worker processes"),
+        ({"trial_timeout": 0}, "trial_timeout: must be a number of seconds greater than 0"),
+        ({"trial_timeout": float("nan")}, "trial_timeout: must be a number of seconds"),
+        ({"heartbeat": "15"}, "heartbeat: must be a number of seconds greater than 0"),
     ],
 )
 def test_what_processes_cannot_share_is_refused(
