@@ -27,3 +27,12 @@ REPEATS: Final = "repeats"
 
 FIXED: Final = "fixed_params"
 """Where Optuna keeps what an enqueued trial is to try, among its own attributes."""
+
+# What a training records.
+CONFIG: Final = "config"
+SEEDS: Final = "seeds"
+SEED_VALUES: Final = "seed_values"
+EVALUATIONS: Final = "evaluations"
+SECONDS: Final = "seconds"
+N_STEPS: Final = "n_steps"
+MEASURED: Final = "measured"

@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import optuna
 from optuna.pruners import WilcoxonPruner
@@ -39,7 +39,17 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
-from rllama_sb3.optimization.attributes import DIVERGED, FAILURE
+from rllama_sb3.optimization.attributes import (
+    CONFIG,
+    DIVERGED,
+    EVALUATIONS,
+    FAILURE,
+    MEASURED,
+    N_STEPS,
+    SECONDS,
+    SEED_VALUES,
+    SEEDS,
+)
 from rllama_sb3.optimization.measures import (
     Components,
     directions_of,
@@ -50,15 +60,6 @@ from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards.schedules import build_schedule
 from rllama_sb3.seeding import tuning_seed
 from rllama_sb3.training import DivergedError, Evaluation, TrainResult, train
-
-# Attributes of trials.
-CONFIG: Final = "config"
-SEEDS: Final = "seeds"
-SEED_VALUES: Final = "seed_values"
-EVALUATIONS: Final = "evaluations"
-SECONDS: Final = "seconds"
-N_STEPS: Final = "n_steps"
-MEASURED: Final = "measured"
 
 OnEvaluation = Callable[[BaseTrial, Evaluation], None]
 

@@ -24,7 +24,7 @@ from rllama_sb3.cli.study_display import StudyDisplay, TrialRow, render_trials
 from rllama_sb3.cli.training_display import TrainingDisplay, render_progress
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.optimization import build_search_space
-from rllama_sb3.optimization.objective import EVALUATIONS
+from rllama_sb3.optimization.attributes import EVALUATIONS
 from rllama_sb3.optimization.owner import claim
 from rllama_sb3.optimization.retries import fail_trial
 
