@@ -35,9 +35,9 @@ from rich.table import Table
 from rllama_sb3 import load_config
 from rllama_sb3.config import dump_yaml
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
-from rllama_sb3.optimization.attributes import EVALUATIONS, ORIGIN
 from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, is_unshaped
 from rllama_sb3.optimization.objective import TrainingObjective
+from rllama_sb3.optimization.study.attributes import EVALUATIONS, ORIGIN
 
 ONE, TWO, THREADS = "1 worker", "2 workers", "n_jobs=2, threads"
 VARIANTS = (ONE, TWO, THREADS)

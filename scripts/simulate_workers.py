@@ -39,11 +39,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
-from rllama_sb3.optimization.progress import n_finished
-from rllama_sb3.optimization.retries import close_abandoned_trials
-from rllama_sb3.optimization.study import read_stop
-from rllama_sb3.optimization.worker_task import WorkerTask
+from rllama_sb3.optimization.study.progress import n_finished
+from rllama_sb3.optimization.study.retries import close_abandoned_trials
+from rllama_sb3.optimization.study.stop import read_stop
 from rllama_sb3.optimization.workers import run_workers
+from rllama_sb3.optimization.workers.task import WorkerTask
 
 # Processes that share what is imported here, so that a hundred of them are cheap.
 _fork = multiprocessing.get_context("fork")
@@ -306,7 +306,7 @@ def _proxy(direct: str, port: int) -> Iterator[tuple[str, int]]:
 
 def _serve(direct: str, port: int) -> None:
     from rllama_sb3.optimization.storage import open_database
-    from rllama_sb3.optimization.storage_proxy import N_THREADS, serving
+    from rllama_sb3.optimization.storage.proxy import N_THREADS, serving
 
     database = open_database(direct, n_connections=N_THREADS)
     with serving(database, host="localhost", port=port):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rllama_sb3.optimization import owner
+from rllama_sb3.optimization.study import owner
 
 OTHER_HOST = "elsewhere of-its-own"
 

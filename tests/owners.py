@@ -7,7 +7,7 @@ import sys
 
 import optuna
 
-from rllama_sb3.optimization.owner import OWNER, this_machine
+from rllama_sb3.optimization.study.owner import OWNER, this_machine
 
 
 def leave_to_nobody(trial: optuna.Trial) -> None:

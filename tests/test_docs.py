@@ -10,8 +10,8 @@ from tiny import tiny_experiment
 
 from rllama_sb3.config import parse_yaml
 from rllama_sb3.optimization import BayesianRewardOptimizer
-from rllama_sb3.optimization.leaf_config import LeafConfig
-from rllama_sb3.optimization.stock_spaces import render_stock_spaces
+from rllama_sb3.optimization.search_space.leaf_config import LeafConfig
+from rllama_sb3.optimization.search_space.stock_spaces import render_stock_spaces
 
 PAGE = (Path(__file__).parents[1] / "docs" / "search_spaces.md").read_text()
 

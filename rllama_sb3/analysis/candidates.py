@@ -10,10 +10,10 @@ from optuna.trial import FrozenTrial
 from rllama_sb3.analysis.runs import run_key
 from rllama_sb3.config import ExperimentConfig, parse_experiment
 from rllama_sb3.optimization import BayesianRewardOptimizer
-from rllama_sb3.optimization.attributes import BASE_ORIGIN, DIVERGED, ORIGIN
 from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN
 from rllama_sb3.optimization.objective import trial_folder
-from rllama_sb3.optimization.study import best_trial, pareto_front, valued_trials
+from rllama_sb3.optimization.study.attributes import BASE_ORIGIN, DIVERGED, ORIGIN
+from rllama_sb3.optimization.study.ranking import best_trial, pareto_front, valued_trials
 
 BASE_NAME: Final = "your config"
 UNSHAPED_NAME: Final = "shaping off"

@@ -21,10 +21,11 @@ from optuna.trial import FrozenTrial
 from rllama_sb3.callbacks.trial_eval import Evaluation
 from rllama_sb3.config import ExperimentConfig, parse_experiment
 from rllama_sb3.errors import RllamaError
-from rllama_sb3.optimization.attributes import CONFIG, EVALUATIONS, FAILURE, SEEDS
 from rllama_sb3.optimization.measures import Components, components_of, measure
 from rllama_sb3.optimization.objective import values_of_trial
-from rllama_sb3.optimization.study import read_purpose, state_of
+from rllama_sb3.optimization.study.attributes import CONFIG, EVALUATIONS, FAILURE, SEEDS
+from rllama_sb3.optimization.study.opening import read_purpose
+from rllama_sb3.optimization.study.ranking import state_of
 from rllama_sb3.optimization.values import value_of_seed
 from rllama_sb3.training import DivergedError, train
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from loky import cpu_count
+
 from rllama_sb3.config import ExperimentConfig
 from rllama_sb3.errors import ConfigError, Problem, RllamaError
 from rllama_sb3.lifetime import end_with_parent
@@ -137,7 +139,7 @@ def run_all(
             _tell(on_result, replace(run, was_known=True))
     if not missing:
         return finished
-    n_workers = min(n_jobs or available_cores(), len(missing))
+    n_workers = min(n_jobs or cpu_count(), len(missing))
     with _worker_pool(n_workers, imports) as pool:
         futures = {
             pool.submit(_train, configs[same[0].name].to_dict(), same[0].seed): same
@@ -152,13 +154,6 @@ def run_all(
             for run in same:
                 _tell(on_result, replace(run, env_return=env_return))
     return finished
-
-
-def available_cores() -> int:
-    """Returns how many cores this process may use, which may be fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _as_trained(config: ExperimentConfig) -> ExperimentConfig:

@@ -114,7 +114,7 @@ def _train_on_new_seeds(
     from rllama_sb3.cli.compare import run_comparison
     from rllama_sb3.cli.comparison_table import render_comparison
     from rllama_sb3.cli.console import format_number, get_console, say
-    from rllama_sb3.optimization.study import has_diverged, main_value
+    from rllama_sb3.optimization.study.ranking import has_diverged, main_value
 
     console = get_console()
     comparison = run_comparison(
@@ -135,7 +135,7 @@ def _find_study(place: str, study_name: str | None, number: int) -> Study:
     import optuna
 
     from rllama_sb3.optimization.storage import open_storage
-    from rllama_sb3.optimization.storage_url import shown_path
+    from rllama_sb3.optimization.storage.url import shown_path
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if "://" not in place:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllama_sb3.cli.console import format_number, say_pairs, shell_line
-from rllama_sb3.optimization.storage_url import hide_passwords, shown_storage
-from rllama_sb3.optimization.study import main_value, state_of
+from rllama_sb3.optimization.storage.url import hide_passwords, shown_storage
+from rllama_sb3.optimization.study.ranking import main_value, state_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

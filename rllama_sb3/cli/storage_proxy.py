@@ -36,8 +36,8 @@ def storage_proxy(
 
     from rllama_sb3.cli.console import get_console, say
     from rllama_sb3.optimization.storage import open_database
-    from rllama_sb3.optimization.storage_proxy import N_THREADS, proxy_url, serving
-    from rllama_sb3.optimization.storage_url import is_file, shown_storage
+    from rllama_sb3.optimization.storage.proxy import N_THREADS, proxy_url, serving
+    from rllama_sb3.optimization.storage.url import is_file, shown_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = get_console()

@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rllama_sb3.cli.console import format_duration, format_number, is_live, say
-from rllama_sb3.optimization.attributes import EVALUATIONS, FAILURE, INTERRUPTED
 from rllama_sb3.optimization.first_trials import UNSHAPED_ORIGIN, as_tried, is_unshaped
-from rllama_sb3.optimization.owner import describe_owner
-from rllama_sb3.optimization.progress import n_finished
-from rllama_sb3.optimization.study import best_trial, has_diverged, main_value, state_of
+from rllama_sb3.optimization.study.attributes import EVALUATIONS, FAILURE, INTERRUPTED
+from rllama_sb3.optimization.study.owner import describe_owner
+from rllama_sb3.optimization.study.progress import n_finished
+from rllama_sb3.optimization.study.ranking import best_trial, has_diverged, main_value, state_of
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -87,7 +87,8 @@ def tune(
     The same command again goes on where it stopped, or reports a search that is finished.
     """
     modules = import_modules(imports or ())
-    from rllama_sb3.analysis.runs import available_cores
+    from loky import cpu_count
+
     from rllama_sb3.cli.console import get_console, say
     from rllama_sb3.cli.search_report import own_command, say_places
 
@@ -105,7 +106,7 @@ def tune(
             storage,
             out,
             warm_start=warm_start,
-            n_workers=workers or available_cores(),
+            n_workers=workers or cpu_count(),
             imports=modules,
             quiet=quiet,
         )
@@ -144,7 +145,7 @@ def _search(
     from rllama_sb3.cli.study_display import StudyDisplay
     from rllama_sb3.experiment import load_config, located_in
     from rllama_sb3.optimization import BayesianRewardOptimizer
-    from rllama_sb3.optimization.study import best_trial, pareto_front
+    from rllama_sb3.optimization.study.ranking import best_trial, pareto_front
 
     # Its own lines would go between those of the display, and say the same.
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -26,10 +26,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.errors import ConfigError, Problem
-from rllama_sb3.optimization.attributes import FIXED, INTERRUPTED
-from rllama_sb3.optimization.finite import Point, distributions_of, points_of, values_of
 from rllama_sb3.optimization.first_trials import is_unshaped
 from rllama_sb3.optimization.search_space import SearchSpace
+from rllama_sb3.optimization.search_space.finite import (
+    Point,
+    distributions_of,
+    points_of,
+    values_of,
+)
+from rllama_sb3.optimization.study.attributes import FIXED, INTERRUPTED
 
 _MISSING: Final = object()
 _OVER: Final = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -82,7 +87,8 @@ class GridSampler(ExhaustiveSampler):
     number, so that none is tried twice.
 
     Args:
-        space: One that :func:`~rllama_sb3.optimization.finite.check_finite` has no objections to.
+        space: One that :func:`~rllama_sb3.optimization.search_space.finite.check_finite` has no
+            objections to.
         seed: Of the order; the same in all workers.
     """
 

@@ -23,14 +23,14 @@ from optuna.study import Study
 from optuna.trial import BaseTrial, FrozenTrial
 
 from rllama_sb3.errors import NO_VALUE, ComponentError, Path, Problem, did_you_mean, format_path
-from rllama_sb3.optimization.attributes import ORIGIN
-from rllama_sb3.optimization.conditions import value_at
-from rllama_sb3.optimization.constraints import Constraint
-from rllama_sb3.optimization.judge import Judge, judging
-from rllama_sb3.optimization.known_configs import complete, parameters_of
-from rllama_sb3.optimization.known_trial import KnownTrial, lies_outside
-from rllama_sb3.optimization.leaves import DeclaredLeaf
 from rllama_sb3.optimization.search_space import SearchSpace
+from rllama_sb3.optimization.search_space.conditions import value_at
+from rllama_sb3.optimization.search_space.constraints import Constraint
+from rllama_sb3.optimization.search_space.judge import Judge, judging
+from rllama_sb3.optimization.search_space.known_configs import complete, parameters_of
+from rllama_sb3.optimization.search_space.known_trial import KnownTrial, lies_outside
+from rllama_sb3.optimization.search_space.leaves import DeclaredLeaf
+from rllama_sb3.optimization.study.attributes import ORIGIN
 
 UNSHAPED_ORIGIN: Final = "shaping off"
 ENQUEUE: Final[Path] = ("tuning", "enqueue")

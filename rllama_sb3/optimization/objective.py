@@ -39,7 +39,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
-from rllama_sb3.optimization.attributes import (
+from rllama_sb3.optimization.measures import (
+    Components,
+    directions_of,
+    measure,
+    worse_than_seen,
+)
+from rllama_sb3.optimization.study.attributes import (
     CONFIG,
     DIVERGED,
     EVALUATIONS,
@@ -49,12 +55,6 @@ from rllama_sb3.optimization.attributes import (
     SECONDS,
     SEED_VALUES,
     SEEDS,
-)
-from rllama_sb3.optimization.measures import (
-    Components,
-    directions_of,
-    measure,
-    worse_than_seen,
 )
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards.schedules import build_schedule

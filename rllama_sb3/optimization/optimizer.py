@@ -21,34 +21,29 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.errors import ConfigError, Problem, RllamaError
-from rllama_sb3.optimization.attributes import BASE_ORIGIN, FAILURE, ORIGIN
-from rllama_sb3.optimization.constraints import refuse_violations
 from rllama_sb3.optimization.exhaustive import warn_of_grid
 from rllama_sb3.optimization.first_trials import enqueue_missing, values_as_tried
 from rllama_sb3.optimization.measures import components_of
 from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.objective import OnEvaluation, TrainingObjective
 from rllama_sb3.optimization.results import ResultsFolder
-from rllama_sb3.optimization.retries import MOST_RETRIES, close_abandoned_trials, enqueue_again
 from rllama_sb3.optimization.search import known_values_in_peace, read_search
+from rllama_sb3.optimization.search_space.constraints import refuse_violations
 from rllama_sb3.optimization.storage import open_storage
-from rllama_sb3.optimization.study import (
-    best_trial,
-    crew_number,
-    describe_purpose,
-    main_value,
-    open_study,
-    read_stop,
-    state_of,
+from rllama_sb3.optimization.storage.database import HEARTBEAT_SECONDS
+from rllama_sb3.optimization.study.attributes import BASE_ORIGIN, FAILURE, ORIGIN
+from rllama_sb3.optimization.study.opening import crew_number, describe_purpose, open_study
+from rllama_sb3.optimization.study.ranking import best_trial, main_value, state_of
+from rllama_sb3.optimization.study.retries import (
+    MOST_RETRIES,
+    close_abandoned_trials,
+    enqueue_again,
 )
-from rllama_sb3.optimization.study_database import HEARTBEAT_SECONDS
+from rllama_sb3.optimization.study.stop import read_stop
 from rllama_sb3.optimization.trial_loop import StudyCallback, TrialLoop, Values, is_over
 from rllama_sb3.optimization.warm_start import warm_start_trials
-from rllama_sb3.optimization.worker_task import WorkerTask
-from rllama_sb3.optimization.workers import (
-    main_module_registrations,
-    run_workers,
-)
+from rllama_sb3.optimization.workers.crew import main_module_registrations, run_workers
+from rllama_sb3.optimization.workers.task import WorkerTask
 
 _DEFAULT_NAME: Final = "rllama_sb3"
 

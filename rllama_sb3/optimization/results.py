@@ -38,10 +38,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rllama_sb3.config.yaml_text import dump_yaml
 from rllama_sb3.errors import ConfigError, Problem
-from rllama_sb3.optimization.attributes import FAILURE, N_STEPS, ORIGIN, SECONDS, SEED_VALUES
 from rllama_sb3.optimization.failures import failure_file, write_failure
 from rllama_sb3.optimization.objective import trial_folder
-from rllama_sb3.optimization.study import (
+from rllama_sb3.optimization.study.attributes import FAILURE, N_STEPS, ORIGIN, SECONDS, SEED_VALUES
+from rllama_sb3.optimization.study.ranking import (
     best_trial,
     has_diverged,
     main_value,

@@ -19,9 +19,9 @@ from optuna.samplers import (
 
 from rllama_sb3.errors import ConfigError, MissingExtraError, Path, Problem
 from rllama_sb3.optimization.exhaustive import BruteForceSampler, GridSampler
-from rllama_sb3.optimization.finite import check_finite
 from rllama_sb3.optimization.named import Kind, Named, construct, name_of, params_of
 from rllama_sb3.optimization.search_space import SearchSpace
+from rllama_sb3.optimization.search_space.finite import check_finite
 
 _OURS: Final = {
     "seed": "Set tuning.seed instead.",

@@ -16,14 +16,8 @@ from rllama_sb3.config.merging import merge_configs
 from rllama_sb3.config.models import ExperimentConfig, TuningConfig
 from rllama_sb3.config.validation import parse_experiment
 from rllama_sb3.errors import ConfigError, Path, Problem
-from rllama_sb3.optimization.attributes import BASE_ORIGIN
 from rllama_sb3.optimization.blind_sampler import BlindSampler
 from rllama_sb3.optimization.checks import check_tuning
-from rllama_sb3.optimization.constraints import (
-    Constraint,
-    build_constraints,
-    check_constrained_sampler,
-)
 from rllama_sb3.optimization.exhaustive import ExhaustiveSampler
 from rllama_sb3.optimization.first_trials import (
     UNSHAPED_ORIGIN,
@@ -35,14 +29,16 @@ from rllama_sb3.optimization.first_trials import (
 from rllama_sb3.optimization.measures import check_objectives, directions_of
 from rllama_sb3.optimization.named import Named
 from rllama_sb3.optimization.pruners import build_pruner, check_pruner
-from rllama_sb3.optimization.reach import check_reach
 from rllama_sb3.optimization.samplers import build_sampler, check_sampler
-from rllama_sb3.optimization.search_space import (
-    SECTION,
-    SearchSpace,
-    build_search_space,
-    check_search_space,
+from rllama_sb3.optimization.search_space import SearchSpace, build_search_space, check_search_space
+from rllama_sb3.optimization.search_space.constraints import (
+    Constraint,
+    build_constraints,
+    check_constrained_sampler,
 )
+from rllama_sb3.optimization.search_space.reach import check_reach
+from rllama_sb3.optimization.search_space.space import SECTION
+from rllama_sb3.optimization.study.attributes import BASE_ORIGIN
 from rllama_sb3.training import check_runnable
 
 _DEFAULT_N_TRIALS: Final = 100

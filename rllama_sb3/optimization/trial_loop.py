@@ -21,7 +21,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from rllama_sb3.disk import why_not_written
 from rllama_sb3.errors import first_line
-from rllama_sb3.optimization.attributes import FAILURE, INTERRUPTED
 from rllama_sb3.optimization.exhaustive import is_exhausted
 from rllama_sb3.optimization.failures import (
     describe_failure,
@@ -29,11 +28,12 @@ from rllama_sb3.optimization.failures import (
     render_error,
     write_failure,
 )
-from rllama_sb3.optimization.owner import claim
-from rllama_sb3.optimization.patience import StorageAwayError
-from rllama_sb3.optimization.progress import Progress, read_progress, why_needless
-from rllama_sb3.optimization.retries import take_over_silent_trials
-from rllama_sb3.optimization.study import read_stop, stop_study
+from rllama_sb3.optimization.storage.patience import StorageAwayError
+from rllama_sb3.optimization.study.attributes import FAILURE, INTERRUPTED
+from rllama_sb3.optimization.study.owner import claim
+from rllama_sb3.optimization.study.progress import Progress, read_progress, why_needless
+from rllama_sb3.optimization.study.retries import take_over_silent_trials
+from rllama_sb3.optimization.study.stop import read_stop, stop_study
 
 StudyCallback = Callable[[Study, FrozenTrial], None]
 Values = float | tuple[float, ...]
@@ -56,7 +56,7 @@ class TrialLoop:
         worker: The number of this process among those that one process has started.
         on_start: Called with each trial before its objective.
         stop_before: Why the study had been stopped when the search began; see
-            :func:`~rllama_sb3.optimization.study.read_stop`.
+            :func:`~rllama_sb3.optimization.study.stop.read_stop`.
     """
 
     def __init__(

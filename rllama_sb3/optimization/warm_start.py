@@ -24,17 +24,18 @@ from optuna.trial import FrozenTrial
 
 from rllama_sb3.config.loading import read_yaml
 from rllama_sb3.errors import NO_VALUE, ConfigError, Path, Problem, did_you_mean, format_path
-from rllama_sb3.optimization.conditions import all_hold, remove, same_value, value_at
-from rllama_sb3.optimization.defaults import default_at
-from rllama_sb3.optimization.dependencies import without_constants
 from rllama_sb3.optimization.first_trials import FirstTrial, is_unshaped
-from rllama_sb3.optimization.known_configs import complete, parameter_for
-from rllama_sb3.optimization.leaf_config import LeafConfig
-from rllama_sb3.optimization.leaves import ComputedLeaf, DeclaredLeaf, Leaf
 from rllama_sb3.optimization.search_space import SearchSpace
+from rllama_sb3.optimization.search_space.conditions import all_hold, remove, same_value, value_at
+from rllama_sb3.optimization.search_space.defaults import default_at
+from rllama_sb3.optimization.search_space.dependencies import without_constants
+from rllama_sb3.optimization.search_space.known_configs import complete, parameter_for
+from rllama_sb3.optimization.search_space.leaf_config import LeafConfig
+from rllama_sb3.optimization.search_space.leaves import ComputedLeaf, DeclaredLeaf, Leaf
 from rllama_sb3.optimization.storage import open_storage
-from rllama_sb3.optimization.storage_url import is_same_storage, shown_path
-from rllama_sb3.optimization.study import read_purpose, valued_trials
+from rllama_sb3.optimization.storage.url import is_same_storage, shown_path
+from rllama_sb3.optimization.study.opening import read_purpose
+from rllama_sb3.optimization.study.ranking import valued_trials
 
 _WHERE: Final[Path] = ("warm_start",)
 # The best of a search are much alike; a few say where to look.

@@ -20,7 +20,7 @@ import torch
 
 from rllama_sb3.disk import why_not_written
 from rllama_sb3.optimization.optimizer import BayesianRewardOptimizer
-from rllama_sb3.optimization.worker_task import (
+from rllama_sb3.optimization.workers.task import (
     DISK_FAILED,
     SAY_WHERE_AND_END,
     WorkerTask,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny import tiny_experiment
 
-from rllama_sb3.analysis.runs import ResultsFile, TestRun, available_cores, run_key
+from rllama_sb3.analysis.runs import ResultsFile, TestRun, run_key
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.errors import ConfigError
 
@@ -65,7 +65,3 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="out: must be in a folder that can be made"):
         ResultsFile(tmp_path / "file" / "runs.csv")
-
-
-def test_there_is_a_core() -> None:
-    assert available_cores() >= 1

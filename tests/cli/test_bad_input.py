@@ -9,8 +9,8 @@ import pytest
 from command_line import run
 from tiny import LEARNING_RATE, tiny_yaml
 
-import rllama_sb3.optimization.storage
 from rllama_sb3 import ConfigError, load_reward_config
+from rllama_sb3.optimization.storage import opening
 from rllama_sb3.rewards import build_shaper
 
 WEIGHT = "reward_shaping.upright.weight_schedule.initial_weight"
@@ -243,7 +243,7 @@ def test_a_missing_driver_is_bad_input(file: Path, monkeypatch: pytest.MonkeyPat
     def lack_driver(*_: Any, **__: Any) -> None:
         raise ImportError("psycopg")
 
-    monkeypatch.setattr(rllama_sb3.optimization.storage, "PatientStorage", lack_driver)
+    monkeypatch.setattr(opening, "PatientDatabase", lack_driver)
     (line,) = refuse("tune", "e.yaml", "--storage", "postgresql://me:secret@host/studies")
     assert "pip install 'rllama-sb3[postgres]'" in line
     assert "secret" not in line

@@ -24,9 +24,9 @@ from rllama_sb3.cli.study_display import StudyDisplay, TrialRow, render_trials
 from rllama_sb3.cli.training_display import TrainingDisplay, render_progress
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.optimization import build_search_space
-from rllama_sb3.optimization.attributes import EVALUATIONS
-from rllama_sb3.optimization.owner import claim
-from rllama_sb3.optimization.retries import fail_trial
+from rllama_sb3.optimization.study.attributes import EVALUATIONS
+from rllama_sb3.optimization.study.owner import claim
+from rllama_sb3.optimization.study.retries import fail_trial
 
 CONFIG = parse_experiment(tiny_experiment(tuning={"n_trials": 30}))
 SPACE = build_search_space(CONFIG.tuning.search_space, CONFIG.to_dict())

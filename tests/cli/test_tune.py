@@ -14,7 +14,7 @@ from tiny import tiny_experiment, tiny_yaml
 from rllama_sb3.analysis.candidates import BASE_NAME, UNSHAPED_NAME, choose_candidates
 from rllama_sb3.config import parse_experiment
 from rllama_sb3.optimization import BayesianRewardOptimizer
-from rllama_sb3.optimization.attributes import DIVERGED
+from rllama_sb3.optimization.study.attributes import DIVERGED
 
 OUT = Path("runs/tune/experiment")
 

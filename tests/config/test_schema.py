@@ -7,7 +7,7 @@ import pytest
 
 from rllama_sb3.config.models import ExperimentConfig
 from rllama_sb3.config.schema import experiment_schema
-from rllama_sb3.optimization.leaf_config import LeafConfig
+from rllama_sb3.optimization.search_space.leaf_config import LeafConfig
 
 GOAL = {
     "type": "object",

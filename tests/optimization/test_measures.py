@@ -19,7 +19,7 @@ from rllama_sb3.config import parse_experiment
 from rllama_sb3.errors import ConfigError
 from rllama_sb3.experiment import load_config
 from rllama_sb3.optimization import BayesianRewardOptimizer
-from rllama_sb3.optimization.attributes import EVALUATIONS
+from rllama_sb3.optimization.study.attributes import EVALUATIONS
 from rllama_sb3.optimization.values import value_of_trial
 
 Space = dict[str, Any]

@@ -19,7 +19,7 @@ from rllama_sb3.config import merge_configs, parse_experiment, read_yaml
 from rllama_sb3.errors import ComponentError, ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer
 from rllama_sb3.optimization.objective import min_prune_step
-from rllama_sb3.optimization.study import best_trial
+from rllama_sb3.optimization.study.ranking import best_trial
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards import register_component
 from rllama_sb3.seeding import tuning_seed
