@@ -59,7 +59,8 @@ class ComparisonRow:
     Attributes:
         name: What the config is called.
         seeds: The seeds it was trained with.
-        env_returns: For each seed the mean env return of the trained model.
+        env_returns: For each seed the mean env return of the trained model, NaN where the training
+            diverged. Then all below is NaN too, since nothing replaces a missing score honestly.
         mean: Their mean.
         mean_interval: 95 % bootstrap interval of the mean.
         iqm: Their interquartile mean; with fewer than 4 seeds it is the mean.
@@ -81,6 +82,11 @@ class ComparisonRow:
     difference_interval: Interval
     probability_of_improvement: float
 
+    @property
+    def n_diverged(self) -> int:
+        """On how many seeds the training diverged."""
+        return int(np.isnan(self.env_returns).sum())
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -99,7 +105,10 @@ class Comparison:
 
     @property
     def best(self) -> ComparisonRow:
-        """The config with the highest IQM; of equal ones, the first."""
+        """The config with the highest IQM, of those that never diverged; of equal ones, the first.
+
+        Where all diverged it is the first.
+        """
         return max(self.rows, key=lambda row: -math.inf if math.isnan(row.iqm) else row.iqm)
 
     @property
@@ -163,6 +172,9 @@ def compare(
         imports: Modules for the processes to import first: those that register components and
             environments.
         on_result: Called with each :class:`TestRun`, first those that were finished before.
+
+    Returns:
+        The comparison. A config whose training diverges on a seed is in it, but never the best.
 
     Raises:
         ConfigError: A config, a count or ``out`` cannot be used. Nothing has started.

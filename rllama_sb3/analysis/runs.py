@@ -35,7 +35,8 @@ class TestRun:
         name: What the config is called.
         seed: The seed of the training.
         key: Identifies the config and the seed, whatever the name is.
-        env_return: Mean env return of the trained model; ``None`` until it is known.
+        env_return: Mean env return of the trained model, NaN if the training diverged; ``None``
+            until it is known.
         was_known: Whether the result was taken from an earlier comparison.
     """
 
@@ -123,7 +124,7 @@ def run_all(
     imports: Sequence[str] = (),
     on_result: Callable[[TestRun], None] | None = None,
 ) -> dict[str, float]:
-    """Trains what is not known yet, and returns the env returns by key.
+    """Trains what is not known yet, and returns the env returns by key; NaN of what diverged.
 
     Raises:
         RllamaError: A run failed; those that were finished before it are in ``results``.
@@ -198,9 +199,12 @@ def _begin_worker(imports: Sequence[str]) -> None:
 def _train(data: dict[str, Any], seed: int) -> float:
     """Runs in a worker, which is why what it needs is imported here and not above."""
     from rllama_sb3.config import parse_experiment
-    from rllama_sb3.training import train
+    from rllama_sb3.training import DivergedError, train
 
-    return train(_as_trained(parse_experiment(data)), seed=seed).env_return
+    try:
+        return train(_as_trained(parse_experiment(data)), seed=seed).env_return
+    except DivergedError:
+        return math.nan
 
 
 def _result_of(future: Future[float], run: TestRun) -> float:
@@ -223,6 +227,7 @@ def _tell(on_result: Callable[[TestRun], None] | None, run: TestRun) -> None:
 
 def _is_number(text: str) -> bool:
     try:
-        return not math.isnan(float(text))
+        float(text)
     except ValueError:
         return False
+    return True

@@ -54,7 +54,7 @@ def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:
 
     A quarter of the scores, rounded down, is left out at each end, so that one failed or lucky
     seed does not decide. Fewer than 4 scores have no quarter: their IQM *is* their mean, and
-    should be shown as such.
+    should be shown as such. With NaN among the scores it is NaN, not left out as an end.
 
     Example:
         >>> float(interquartile_mean([0.0, 4.0, 6.0, 1000.0]))
@@ -62,7 +62,10 @@ def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:
         >>> float(interquartile_mean([0.0, 4.0, 1000.0])) == float(mean([0.0, 4.0, 1000.0]))
         True
     """
-    return stats.trim_mean(np.asarray(scores, dtype=float), _TRIM, axis=axis)
+    array = np.asarray(scores, dtype=float)
+    # Sorted, NaN would stand at an end.
+    trimmed = stats.trim_mean(array, _TRIM, axis=axis)
+    return np.where(np.isnan(array).any(axis=axis), np.nan, trimmed)[()]
 
 
 def probability_of_improvement(scores: ArrayLike, base: ArrayLike, axis: int = -1) -> Any:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from rllama_sb3.cli.console import format_duration, format_number, is_live, say
+from rllama_sb3.cli.comparison_table import format_return
+from rllama_sb3.cli.console import format_duration, is_live, say
 
 if TYPE_CHECKING:
     from rllama_sb3.analysis.runs import TestRun
@@ -63,7 +64,7 @@ class ComparisonDisplay:
             say(
                 self._console,
                 f"test run {self._n_done}/{self._n_runs}: {run.name}, seed {run.seed}: "
-                f"env return {format_number(run.env_return)}  {self._render_left()}",
+                f"env return {format_return(run.env_return)}  {self._render_left()}",
             )
 
     def _render_left(self) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
@@ -32,11 +34,16 @@ def render_comparison(comparison: Comparison) -> Table:
             row.name,
             format_number(row.iqm),
             render_interval(row.interval),
-            " ".join(format_number(value) for value in sorted(row.env_returns)),
+            " ".join(format_return(value) for value in np.sort(row.env_returns)),
             format_number(row.probability_of_improvement),
             style=style,
         )
     return table
+
+
+def format_return(value: float | None) -> str:
+    """Returns the env return of a test run as text; NaN is one that diverged."""
+    return "diverged" if value is not None and math.isnan(value) else format_number(value)
 
 
 def render_interval(interval: Interval) -> str:
@@ -48,9 +55,19 @@ def render_interval(interval: Interval) -> str:
 
 def describe_winner(comparison: Comparison) -> str:
     """Says which config is best and by how much, or that none can be told from the base."""
+    sentences = [] if comparison.best.n_diverged else [_describe_best(comparison)]
+    sentences += [
+        f"{row.name} diverged on {row.n_diverged} of {len(row.seeds)} test seeds."
+        for row in comparison.rows
+        if row.n_diverged
+    ]
+    return " ".join(sentences)
+
+
+def _describe_best(comparison: Comparison) -> str:
     base, best = comparison.base, comparison.best
-    if len(comparison.rows) == 1:
-        return f"{base.name}: {format_number(base.iqm)} {render_interval(base.interval)}."
+    if len(comparison.rows) == 1 or base.n_diverged:
+        return f"{best.name}: {format_number(best.iqm)} {render_interval(best.interval)}."
     if best is base:
         return f"No config did better than {base.name}."
     return _describe_difference(base, best)

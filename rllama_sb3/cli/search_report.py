@@ -9,12 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllama_sb3.cli.console import format_number, say_pairs, shell_line
+from rllama_sb3.optimization.objective import never_settled
 from rllama_sb3.optimization.storage.url import hide_passwords, shown_storage
 from rllama_sb3.optimization.study.ranking import main_value, state_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.console import Console
+
+    from rllama_sb3.config import ExperimentConfig
+
+
+def describe_unpruned(experiment: ExperimentConfig) -> str | None:
+    """Returns why the pruner will stop no trial of the config, if it will not for its weights."""
+    tuning = experiment.tuning
+    named = tuning.pruner if isinstance(tuning.pruner, str) else tuning.pruner["name"]
+    if named == "none" or tuning.prune_during_anneal or tuning.seeds_per_trial > 1:
+        return None
+    names = never_settled(experiment)
+    if not names:
+        return None
+    return (
+        f"No trial like your config is stopped early, as the weight of {', '.join(names)} changes "
+        "until the end of the training. Let it end earlier, or set tuning.prune_during_anneal."
+    )
 
 
 def describe_search(trials: Sequence[FrozenTrial], best: FrozenTrial) -> str:

@@ -141,7 +141,7 @@ def _search(
 
     from rllama_sb3.cli.console import say
     from rllama_sb3.cli.pareto_table import render_front
-    from rllama_sb3.cli.search_report import describe_search
+    from rllama_sb3.cli.search_report import describe_search, describe_unpruned
     from rllama_sb3.cli.study_display import StudyDisplay
     from rllama_sb3.experiment import load_config, located_in
     from rllama_sb3.optimization import BayesianRewardOptimizer
@@ -165,6 +165,9 @@ def _search(
         if not quiet:
             algorithm, env_id = experiment.algorithm.name, experiment.env.id
             say(console, f"Tuning {algorithm} on {env_id}: study {study_name!r} in {out}")
+            unpruned = describe_unpruned(experiment)
+            if unpruned is not None:
+                say(console, unpruned)
         with display.shown(optimizer.search_space):
             _, _, study = optimizer.optimize()
     best = best_trial(study)

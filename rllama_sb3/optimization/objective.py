@@ -246,12 +246,26 @@ def min_prune_step(config: ExperimentConfig) -> int:
     """
     if config.tuning.prune_during_anneal:
         return 0
+    return max(_anneal_ends(config).values(), default=0)
+
+
+def never_settled(config: ExperimentConfig) -> list[str]:
+    """Returns the components whose weights change to the end of the training.
+
+    While one does the pruner is not asked, so that it is of no use in trials of one seed.
+    """
     total = config.training.total_timesteps
-    ends = [
-        build_schedule(component.weight_schedule.model_dump(), total_timesteps=total).end_step
-        for component in config.reward_shaping.values()
-    ]
-    return min(total, max((total if end is None else end for end in ends), default=0))
+    return [name for name, end in _anneal_ends(config).items() if end == total]
+
+
+def _anneal_ends(config: ExperimentConfig) -> dict[str, int]:
+    """Returns from which global step on the weight of each component stays as it is."""
+    total = config.training.total_timesteps
+    ends = {
+        name: build_schedule(component.weight_schedule.model_dump(), total_timesteps=total).end_step
+        for name, component in config.reward_shaping.items()
+    }
+    return {name: total if end is None else min(end, total) for name, end in ends.items()}
 
 
 class _Watch(BaseCallback):

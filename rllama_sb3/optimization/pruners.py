@@ -134,6 +134,10 @@ def check_pruner(
         trial after 4 seeds at the earliest, as with n seeds its p is 2^-n at best, and must be
         below p_threshold, 0.1; after the last seed there is nothing left to save. Raise it, or
         choose another pruner.
+        >>> slow = {"name": "median", "n_warmup_steps": 10}
+        >>> for problem in check_pruner(slow, n_evaluations=10, n_seeds=1):
+        ...     print(problem)
+        tuning.pruner.n_warmup_steps: must be lower, as no trial is stopped before step 10, but
     """
     if isinstance(pruner, BasePruner):
         return []
@@ -141,10 +145,13 @@ def check_pruner(
         build_pruner(pruner, n_evaluations=n_evaluations, n_seeds=n_seeds or 1, path=path)
     except ConfigError as error:
         return list(error.problems)
-    name = name_of(pruner, PRUNERS, path)
-    if name != "wilcoxon" or n_seeds is None:
+    if n_seeds is None:
         return []
-    return _check_seeds(_given(pruner), n_seeds)
+    if name_of(pruner, PRUNERS, path) == "wilcoxon":
+        return _check_seeds(_given(pruner), n_seeds)
+    if n_evaluations is None:
+        return []
+    return _check_first_step(pruner, n_evaluations, n_seeds, path)
 
 
 def pruner_schemas() -> dict[str, dict[str, Any]]:
@@ -213,6 +220,39 @@ def _check_resources(name: str, arguments: Mapping[str, Any], path: Path) -> Non
     if isinstance(last, int) and first > last:
         rule = f"must not be greater than the last step, {last}"
         raise ConfigError(Problem((*path, "min_resource"), rule, first))
+
+
+def _check_first_step(pruner: Named, n_evaluations: int, n_seeds: int, path: Path) -> list[Problem]:
+    """Returns which given parameters let a pruner act only when nothing is left to save."""
+    name, given = name_of(pruner, PRUNERS, path), _given(pruner)
+    problems = []
+    if name == "patient" and _WRAPPED in given:
+        here = (*path, _WRAPPED)
+        problems += _check_first_step(given[_WRAPPED], n_evaluations, n_seeds, here)
+    last = n_evaluations * n_seeds
+    keys, first = _first_step(name, _defaults(name, n_evaluations, last) | given)
+    key = next((key for key in keys if key in given), None)
+    if key is not None and first >= last:
+        rule = f"must be lower, as no trial is stopped before step {first}"
+        remedy = (
+            f"Of the {last} steps of a trial (evaluation.n_evaluations times "
+            "tuning.seeds_per_trial) the last is too late, since nothing is left to save."
+        )
+        problems.append(Problem((*path, key), rule, given[key], remedy))
+    return problems
+
+
+def _first_step(name: str, arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
+    """Returns the parameters that say when a pruner first stops a trial, and at which step."""
+    if name in ("median", "percentile", "threshold"):
+        return ("n_warmup_steps",), arguments["n_warmup_steps"]
+    if name == "patient":
+        return ("patience",), arguments["patience"] + 2  # one to be better than, and one to compare
+    if name == "halving" and arguments["min_resource"] != "auto":
+        rate = arguments.get("min_early_stopping_rate", 0)
+        first = arguments["min_resource"] * arguments["reduction_factor"] ** rate
+        return ("min_early_stopping_rate", "min_resource"), first
+    return (), 0
 
 
 def _check_seeds(params: Mapping[str, Any], n_seeds: int) -> list[Problem]:

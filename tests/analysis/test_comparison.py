@@ -89,6 +89,23 @@ def test_a_failed_training_names_its_config_and_seed() -> None:
     assert set(multiprocessing.active_children()) == others
 
 
+def test_a_training_that_diverges_is_a_result_that_cannot_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = {
+        "wild": tiny_experiment(algorithm={"params": {"learning_rate": 1e30}}),
+        "tame": tiny_experiment(),
+    }
+    comparison = compare(configs, seeds=[11], n_jobs=1, out=tmp_path)
+    assert [row.n_diverged for row in comparison.rows] == [1, 0]
+    assert comparison.best.name == "tame"
+    assert math.isnan(comparison.best.difference)
+    # It would diverge again.
+    monkeypatch.setattr("rllama_sb3.analysis.runs._train", None)
+    again = compare(configs, seeds=[11], n_jobs=1, out=tmp_path)
+    assert [row.n_diverged for row in again.rows] == [1, 0]
+
+
 def test_all_bad_configs_are_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(tiny_yaml(training={"total_timesteps": 0}))

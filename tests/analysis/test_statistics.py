@@ -91,6 +91,13 @@ def test_the_interval_of_a_difference_resamples_each_config_by_itself() -> None:
     assert found == Interval(9.0, 9.0)
 
 
+def test_an_unknown_score_is_not_left_out_as_the_end_of_the_others() -> None:
+    assert math.isnan(interquartile_mean([1.0, 2.0, 3.0, 4.0, math.nan]))
+    both = interquartile_mean([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, math.nan]])
+    assert both[0] == 2.5
+    assert math.isnan(both[1])
+
+
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, math.nan], [1.0, math.inf]])
 def test_scores_that_say_nothing_about_other_seeds_have_no_interval(values: list[float]) -> None:
     assert all(math.isnan(end) for end in bootstrap_interval(values))

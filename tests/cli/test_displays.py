@@ -326,6 +326,9 @@ def test_the_table_of_a_comparison_has_every_seed() -> None:
         ({"base": [8.0, 9.0], "x": [1.0, 2.0]}, "No config did better than base."),
         ({"base": [1.0], "x": [2.0]}, "says nothing about other seeds"),
         ({"base": [1.0, 2.0]}, "base: 1.5 [1, 2]."),
+        ({"base": [1.0, 2.0], "x": [8.0, math.nan]}, "better than base. x diverged on 1 of 2 test"),
+        ({"base": [1.0, math.nan], "x": [8.0, 9.0]}, "x: 8.5 [8, 9]. base diverged on 1 of 2 test"),
+        ({"base": [math.nan], "x": [math.nan]}, "base diverged on 1 of 1 test seeds. x diverged"),
     ],
 )
 def test_the_verdict_is_honest(scores: dict[str, list[float]], sentence: str) -> None:

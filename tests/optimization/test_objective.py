@@ -18,7 +18,7 @@ from rllama_sb3 import RelabelingNStepReplayBuffer, train
 from rllama_sb3.config import merge_configs, parse_experiment, read_yaml
 from rllama_sb3.errors import ComponentError, ConfigError, RllamaError
 from rllama_sb3.optimization import BayesianRewardOptimizer
-from rllama_sb3.optimization.objective import min_prune_step
+from rllama_sb3.optimization.objective import min_prune_step, never_settled
 from rllama_sb3.optimization.study.ranking import best_trial
 from rllama_sb3.optimization.values import value_of_seed, value_of_trial
 from rllama_sb3.rewards import register_component
@@ -211,6 +211,8 @@ def test_pruning_waits_for_the_end_of_the_anneal_unless_told_otherwise() -> None
     later = {"weight_schedule": {"end_step": 10_000}}
     long = merge_configs(BASE, {"reward_shaping": {"time": later}})
     assert min_prune_step(parse_experiment(long)) == 64
+    assert never_settled(parse_experiment(long)) == ["time"]
+    assert never_settled(parse_experiment(BASE)) == []
 
 
 def test_a_diverged_trial_is_worse_than_anything_seen() -> None:

@@ -24,16 +24,22 @@ GIVEN["patient"] |= {"patience": 2, "wrapped": "median"}
 GIVEN["threshold"] |= {"lower": 1.0}
 
 
-def stopped_at(pruner: Any, n_good: int = 9, n_seeds: int = 1, value: float = 0.0) -> int | None:
+def stopped_at(
+    pruner: Any,
+    n_good: int = 9,
+    n_seeds: int = 1,
+    value: float = 0.0,
+    n_evaluations: int = N_EVALUATIONS,
+) -> int | None:
     """The step at which a hopeless trial is stopped that follows some good ones."""
     study = optuna.create_study(
         direction="maximize",
-        pruner=build_pruner(pruner, n_evaluations=N_EVALUATIONS, n_seeds=n_seeds),
+        pruner=build_pruner(pruner, n_evaluations=n_evaluations, n_seeds=n_seeds),
         sampler=optuna.samplers.RandomSampler(0),
     )
     for reported in [*[10.0] * n_good, value]:
         trial = study.ask()
-        for step in range(1, N_EVALUATIONS * n_seeds + 1):
+        for step in range(1, n_evaluations * n_seeds + 1):
             trial.report(reported, step)
             # Successive halving notes who came by when it is asked.
             if trial.should_prune() and reported == value:
@@ -251,6 +257,43 @@ def test_a_larger_p_wants_fewer_seeds() -> None:
     assert len(check_pruner({"name": "wilcoxon", "p_threshold": 0.01}, n_seeds=7)) == 1
     (problem,) = check_pruner({"name": "wilcoxon", "p_threshold": 0}, n_seeds=5)
     assert str(problem).startswith("tuning.pruner.p_threshold: must be greater than 0")
+
+
+@pytest.mark.parametrize(
+    ("pruner", "key"),
+    [
+        ({"name": "median", "n_warmup_steps": 7}, "n_warmup_steps"),
+        ({"name": "percentile", "percentile": 25, "n_warmup_steps": 7}, "n_warmup_steps"),
+        ({"name": "threshold", "lower": 1.0, "n_warmup_steps": 7}, "n_warmup_steps"),
+        ({"name": "halving", "min_resource": 7}, "min_resource"),
+        (
+            {"name": "halving", "min_early_stopping_rate": 1, "min_resource": 3},
+            "min_early_stopping_rate",
+        ),
+        ({"name": "patient", "patience": 7}, "patience"),
+        (
+            {"name": "patient", "patience": 1, "wrapped": {"name": "median", "n_warmup_steps": 7}},
+            "",
+        ),
+    ],
+)
+def test_a_pruner_that_acts_after_the_last_step_only_is_told(pruner: Any, key: str) -> None:
+    first = {"patience": 9, "min_early_stopping_rate": 9}.get(key, 7)
+    # With as many steps as that there is nothing left to save; with one more there is.
+    (problem,) = check_pruner(pruner, n_evaluations=first, n_seeds=1)
+    assert problem.path[:2] == ("tuning", "pruner")
+    assert problem.path[-1] == (key or "n_warmup_steps")
+    assert f"must be lower, as no trial is stopped before step {first}" in str(problem)
+    assert check_pruner(pruner, n_evaluations=first + 1, n_seeds=1) == []
+    assert check_pruner(pruner, n_evaluations=first, n_seeds=2) == []
+    if "patience" not in pruner:
+        assert stopped_at(pruner, n_evaluations=first + 1) == first
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_a_single_evaluation_is_no_mistake_of_the_pruner(name: str) -> None:
+    if name != "patient":
+        assert check_pruner(GIVEN[name], n_evaluations=1) == []
 
 
 def test_pruners_of_optuna_are_taken_as_they_are() -> None:
