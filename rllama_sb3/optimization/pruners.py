@@ -137,7 +137,9 @@ def check_pruner(
         >>> slow = {"name": "median", "n_warmup_steps": 10}
         >>> for problem in check_pruner(slow, n_evaluations=10, n_seeds=1):
         ...     print(problem)
-        tuning.pruner.n_warmup_steps: must be lower, as no trial is stopped before step 10, but
+        tuning.pruner.n_warmup_steps: must be lower, as no trial is stopped before step 10, but got
+        10. Of the 10 steps of a trial (evaluation.n_evaluations times tuning.seeds_per_trial) the
+        last is too late, since nothing is left to save.
     """
     if isinstance(pruner, BasePruner):
         return []
