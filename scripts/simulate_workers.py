@@ -42,7 +42,7 @@ from rllama_sb3.optimization import BayesianRewardOptimizer, open_storage
 from rllama_sb3.optimization.study.progress import n_finished
 from rllama_sb3.optimization.study.retries import close_abandoned_trials
 from rllama_sb3.optimization.study.stop import read_stop
-from rllama_sb3.optimization.workers import run_workers
+from rllama_sb3.optimization.workers.crew import run_workers
 from rllama_sb3.optimization.workers.task import WorkerTask
 
 # Processes that share what is imported here, so that a hundred of them are cheap.

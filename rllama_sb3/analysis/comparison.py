@@ -38,6 +38,7 @@ AnyConfig = ExperimentConfig | Mapping[str, Any] | str | os.PathLike[str]
 _COLUMNS: Final = (
     "config",
     "n_seeds",
+    "n_diverged",
     "iqm",
     "iqm_low",
     "iqm_high",
@@ -65,7 +66,8 @@ class ComparisonRow:
         mean_interval: 95 % bootstrap interval of the mean.
         iqm: Their interquartile mean; with fewer than 4 seeds it is the mean.
         interval: 95 % bootstrap interval of the IQM.
-        difference: How much the IQM is above that of the first config; 0 for the first itself.
+        difference: How much the IQM is above that of the first config; 0 for the first itself. NaN,
+            as the next two, also where the first config diverged.
         difference_interval: 95 % bootstrap interval of the difference; NaN for the first config.
         probability_of_improvement: How likely a run of this config beats one of the first; NaN for
             the first config.
@@ -140,7 +142,7 @@ class Comparison:
                 )
                 # Nothing is said about a number that cannot be told, rather than "nan".
                 told = ["" if math.isnan(number) else number for number in numbers]
-                writer.writerow([row.name, len(row.seeds), *told])
+                writer.writerow([row.name, len(row.seeds), row.n_diverged, *told])
         os.replace(beside, path)
 
 
@@ -168,7 +170,7 @@ def compare(
         out: A folder for the results. Each run is written to ``comparison_runs.csv`` there when it
             is finished, and a later call takes from it what it has: equal config, equal seed. A
             component whose *code* changed is not noticed; remove the file then.
-        n_jobs: Runs at the same time; by default as many as there are cores.
+        n_jobs: Runs at the same time; by default as many as this process may use cores.
         imports: Modules for the processes to import first: those that register components and
             environments.
         on_result: Called with each :class:`TestRun`, first those that were finished before.

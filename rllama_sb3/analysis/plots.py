@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rllama_sb3.analysis.comparison import Comparison
+    from rllama_sb3.analysis.comparison import Comparison, ComparisonRow
 
 
 def render_comparison_plot(comparison: Comparison) -> Any:
@@ -14,11 +14,11 @@ def render_comparison_plot(comparison: Comparison) -> Any:
     # Plotly takes half a second to import, which a comparison without a plot need not pay.
     import plotly.graph_objects as go
 
-    names = [row.name for row in comparison.rows]
+    names = [_label(row) for row in comparison.rows]
     measure = "IQM" if comparison.uses_iqm else "mean"
     seeds = [
-        (row.name, seed, value)
-        for row in comparison.rows
+        (name, seed, value)
+        for name, row in zip(names, comparison.rows, strict=True)
         for seed, value in zip(row.seeds, row.env_returns, strict=True)
     ]
     figure = go.Figure()
@@ -53,6 +53,10 @@ def render_comparison_plot(comparison: Comparison) -> Any:
         template="plotly_white",
     )
     return figure
+
+
+def _label(row: ComparisonRow) -> str:
+    return f"{row.name} ({row.n_diverged} diverged)" if row.n_diverged else row.name
 
 
 def write_comparison_plot(comparison: Comparison, path: str | os.PathLike[str]) -> None:

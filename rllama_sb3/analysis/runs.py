@@ -93,11 +93,14 @@ class ResultsFile:
             header = next(reader, None)
             if header is not None and tuple(header) != _COLUMNS:
                 self._refuse("must be a file of results, or not exist yet")
-            return {
-                row[0]: float(row[3])
-                for row in reader
-                if len(row) == len(_COLUMNS) and _is_number(row[3])
-            }
+            rows = list(reader)
+        if rows and not self.path.read_bytes().endswith(b"\n"):
+            rows.pop()
+        return {
+            row[0]: float(row[3])
+            for row in rows
+            if len(row) == len(_COLUMNS) and _is_number(row[3])
+        }
 
     def append(self, run: TestRun) -> None:
         """Writes the result of one run."""
@@ -107,7 +110,8 @@ class ResultsFile:
             if not before:
                 writer.writerow(_COLUMNS)
             elif not before.endswith(b"\n"):
-                file.write("\n")  # the last line was cut off, and must not swallow this one
+                # The last line was cut off: now it has a column too many, and counts no more.
+                file.write(",\n")
             writer.writerow([run.key, run.name, run.seed, run.env_return])
 
     def _refuse(self, rule: str, cause: Exception | None = None) -> NoReturn:
@@ -202,9 +206,10 @@ def _train(data: dict[str, Any], seed: int) -> float:
     from rllama_sb3.training import DivergedError, train
 
     try:
-        return train(_as_trained(parse_experiment(data)), seed=seed).env_return
+        env_return = train(_as_trained(parse_experiment(data)), seed=seed).env_return
     except DivergedError:
         return math.nan
+    return env_return if math.isfinite(env_return) else math.nan
 
 
 def _result_of(future: Future[float], run: TestRun) -> float:

@@ -63,7 +63,7 @@ def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:
         True
     """
     array = np.asarray(scores, dtype=float)
-    # Sorted, NaN would stand at an end.
+    # Older versions of SciPy sort NaN to an end, and leave it out there.
     trimmed = stats.trim_mean(array, _TRIM, axis=axis)
     return np.where(np.isnan(array).any(axis=axis), np.nan, trimmed)[()]
 

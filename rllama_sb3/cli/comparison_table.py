@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich import box
 from rich.table import Table
 
@@ -29,12 +29,12 @@ def render_comparison(comparison: Comparison) -> Table:
     for heading in (measure, "95 % interval", "each seed", f"P(beats {comparison.base.name})"):
         table.add_column(heading, justify="right", overflow="fold")
     for row in comparison.rows:
-        style = "bold" if row is comparison.best else ""
+        style = "bold" if row is comparison.best and not row.n_diverged else ""
         table.add_row(
             row.name,
             format_number(row.iqm),
             render_interval(row.interval),
-            " ".join(format_return(value) for value in np.sort(row.env_returns)),
+            " ".join(format_return(value) for value in _worst_first(row.env_returns)),
             format_number(row.probability_of_improvement),
             style=style,
         )
@@ -44,6 +44,10 @@ def render_comparison(comparison: Comparison) -> Table:
 def format_return(value: float | None) -> str:
     """Returns the env return of a test run as text; NaN is one that diverged."""
     return "diverged" if value is not None and math.isnan(value) else format_number(value)
+
+
+def _worst_first(env_returns: Iterable[float]) -> list[float]:
+    return sorted(env_returns, key=lambda value: -math.inf if math.isnan(value) else value)
 
 
 def render_interval(interval: Interval) -> str:

@@ -37,7 +37,7 @@ Imports = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--n-jobs", min=1, help="Trainings at the same time.", show_default="all cores"),
+    typer.Option("--n-jobs", min=1, help="Trainings at the same time.", show_default="cores"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What is said when a search has ended: what came of it, where it is, and how to go on."""
+"""What is said before a search, and when it has ended: what came of it, and how to go on."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 def describe_unpruned(experiment: ExperimentConfig) -> str | None:
-    """Returns why the pruner will stop no trial of the config, if it will not for its weights."""
+    """Returns why the pruner will stop no trial like the first, if it will not for its weights."""
     tuning = experiment.tuning
-    named = tuning.pruner if isinstance(tuning.pruner, str) else tuning.pruner["name"]
-    if named == "none" or tuning.prune_during_anneal or tuning.seeds_per_trial > 1:
-        return None
+    named = tuning.pruner if isinstance(tuning.pruner, str) else tuning.pruner.get("name")
+    is_told = tuning.prune_during_anneal or tuning.seeds_per_trial > 1 or named == "none"
     names = never_settled(experiment)
-    if not names:
+    if is_told or experiment.evaluation.n_evaluations == 1 or not names:
         return None
     return (
-        f"No trial like your config is stopped early, as the weight of {', '.join(names)} changes "
-        "until the end of the training. Let it end earlier, or set tuning.prune_during_anneal."
+        "The pruner stops no trial like your config, as weights change until the end of the "
+        f"training: {', '.join(names)}. Let their schedules end earlier, or set "
+        "tuning.prune_during_anneal."
     )
 
 

@@ -143,6 +143,7 @@ def _search(
     from rllama_sb3.cli.pareto_table import render_front
     from rllama_sb3.cli.search_report import describe_search, describe_unpruned
     from rllama_sb3.cli.study_display import StudyDisplay
+    from rllama_sb3.config import parse_experiment
     from rllama_sb3.experiment import load_config, located_in
     from rllama_sb3.optimization import BayesianRewardOptimizer
     from rllama_sb3.optimization.study.ranking import best_trial, pareto_front
@@ -165,7 +166,8 @@ def _search(
         if not quiet:
             algorithm, env_id = experiment.algorithm.name, experiment.env.id
             say(console, f"Tuning {algorithm} on {env_id}: study {study_name!r} in {out}")
-            unpruned = describe_unpruned(experiment)
+            # As the first trial has it, with the defaults of what is searched.
+            unpruned = describe_unpruned(parse_experiment(optimizer.base_config))
             if unpruned is not None:
                 say(console, unpruned)
         with display.shown(optimizer.search_space):

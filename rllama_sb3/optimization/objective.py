@@ -252,10 +252,12 @@ def min_prune_step(config: ExperimentConfig) -> int:
 def never_settled(config: ExperimentConfig) -> list[str]:
     """Returns the components whose weights change to the end of the training.
 
-    While one does the pruner is not asked, so that it is of no use in trials of one seed.
+    While one does the pruner is not asked, nor after the last evaluation, so that in trials of one
+    seed it stops none.
     """
-    total = config.training.total_timesteps
-    return [name for name, end in _anneal_ends(config).items() if end == total]
+    n_evaluations = config.evaluation.n_evaluations
+    last_asked = config.training.total_timesteps * (n_evaluations - 1) / n_evaluations
+    return [name for name, end in _anneal_ends(config).items() if end > last_asked]
 
 
 def _anneal_ends(config: ExperimentConfig) -> dict[str, int]:

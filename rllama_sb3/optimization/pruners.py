@@ -137,9 +137,8 @@ def check_pruner(
         >>> slow = {"name": "median", "n_warmup_steps": 10}
         >>> for problem in check_pruner(slow, n_evaluations=10, n_seeds=1):
         ...     print(problem)
-        tuning.pruner.n_warmup_steps: must be lower, as no trial is stopped before step 10, but got
-        10. Of the 10 steps of a trial (evaluation.n_evaluations times tuning.seeds_per_trial) the
-        last is too late, since nothing is left to save.
+        tuning.pruner.n_warmup_steps: must be lower, as the pruner stops no trial before the last of
+        its 10 steps, but got 10. Lower it, or raise evaluation.n_evaluations: each is a step.
     """
     if isinstance(pruner, BasePruner):
         return []
@@ -228,33 +227,39 @@ def _check_first_step(pruner: Named, n_evaluations: int, n_seeds: int, path: Pat
     """Returns which given parameters let a pruner act only when nothing is left to save."""
     name, given = name_of(pruner, PRUNERS, path), _given(pruner)
     problems = []
-    if name == "patient" and _WRAPPED in given:
-        here = (*path, _WRAPPED)
-        problems += _check_first_step(given[_WRAPPED], n_evaluations, n_seeds, here)
+    wrapped = given.get(_WRAPPED)
+    if wrapped is not None:
+        problems += _check_first_step(wrapped, n_evaluations, n_seeds, (*path, _WRAPPED))
     last = n_evaluations * n_seeds
-    keys, first = _first_step(name, _defaults(name, n_evaluations, last) | given)
-    key = next((key for key in keys if key in given), None)
-    if key is not None and first >= last:
-        rule = f"must be lower, as no trial is stopped before step {first}"
-        remedy = (
-            f"Of the {last} steps of a trial (evaluation.n_evaluations times "
-            "tuning.seeds_per_trial) the last is too late, since nothing is left to save."
-        )
+    key, first, least = _first_step(name, _defaults(name, n_evaluations, last) | given, last)
+    # Where no value of it would help, the number of evaluations is what is to blame.
+    if key in given and first >= last > least:
+        rule = f"must be lower, as the pruner stops no trial before the last of its {last} steps"
+        remedy = "Lower it, or raise evaluation.n_evaluations: each is a step."
         problems.append(Problem((*path, key), rule, given[key], remedy))
     return problems
 
 
-def _first_step(name: str, arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Returns the parameters that say when a pruner first stops a trial, and at which step."""
+def _first_step(name: str, arguments: Mapping[str, Any], last: int) -> tuple[str, int, int]:
+    """Returns what says when a pruner first stops a trial, that step, and the least it can be.
+
+    Args:
+        name: The pruner.
+        arguments: What it is built with.
+        last: The last step of a trial; how much later the first one is does not matter.
+    """
     if name in ("median", "percentile", "threshold"):
-        return ("n_warmup_steps",), arguments["n_warmup_steps"]
+        return "n_warmup_steps", arguments["n_warmup_steps"], 1
     if name == "patient":
-        return ("patience",), arguments["patience"] + 2  # one to be better than, and one to compare
-    if name == "halving" and arguments["min_resource"] != "auto":
-        rate = arguments.get("min_early_stopping_rate", 0)
-        first = arguments["min_resource"] * arguments["reduction_factor"] ** rate
-        return ("min_early_stopping_rate", "min_resource"), first
-    return (), 0
+        return "patience", arguments["patience"] + 2, 2  # one to be better than, one to compare
+    if name == "hyperband":
+        return "min_resource", arguments["min_resource"], 1
+    if name == "halving":
+        least = 1 if arguments["min_resource"] == "auto" else arguments["min_resource"]
+        rate = min(arguments.get("min_early_stopping_rate", 0), last)
+        key = "min_early_stopping_rate" if rate > 0 and least < last else "min_resource"
+        return key, least * arguments["reduction_factor"] ** rate, 1
+    return "", 0, 0
 
 
 def _check_seeds(params: Mapping[str, Any], n_seeds: int) -> list[Problem]:

@@ -44,19 +44,25 @@ def test_results_are_read_back(tmp_path: Path) -> None:
     assert ResultsFile(file.path).read() == {"k1": 1.5, "k2": -0.1}
 
 
-def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+# The last one of -123.4.
+CUT = ["k2", "k2,a,2", "k2,a,2,", "k2,a,2,-12"]
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path, cut: str) -> None:
     file = ResultsFile(tmp_path / "runs.csv")
     file.append(TestRun("a", 1, "k1", 1.5))
     with file.path.open("a") as text:
-        text.write("k2,a,2")
+        text.write(cut)
     assert ResultsFile(file.path).read() == {"k1": 1.5}
 
 
-def test_a_result_after_a_line_that_was_cut_off_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", CUT)
+def test_a_result_after_a_line_that_was_cut_off_is_kept(tmp_path: Path, cut: str) -> None:
     file = ResultsFile(tmp_path / "runs.csv")
     file.append(TestRun("a", 1, "k1", 1.5))
     with file.path.open("a") as text:
-        text.write("k2,a,2")
+        text.write(cut)
     ResultsFile(file.path).append(TestRun("b", 3, "k3", 2.5))
     assert ResultsFile(file.path).read() == {"k1": 1.5, "k3": 2.5}
 

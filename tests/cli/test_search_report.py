@@ -23,7 +23,7 @@ def describe(tuning: dict[str, Any], schedule: dict[str, Any]) -> str | None:
 def test_a_weight_that_keeps_the_pruner_from_its_work_is_named() -> None:
     said = describe({}, FADING)
     assert said is not None
-    assert "as the weight of upright changes until the end of the training" in said
+    assert "as weights change until the end of the training: upright." in said
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,7 @@ def test_a_weight_that_keeps_the_pruner_from_its_work_is_named() -> None:
         ({"seeds_per_trial": 2}, FADING),  # It may stop a trial between them.
         ({"pruner": "none"}, FADING),
         ({"pruner": {"name": "none"}}, FADING),
+        ({}, {"schedule_type": "linear", "final_weight": 0.0, "end_step": 32}),
     ],
 )
 def test_nothing_is_said_where_trials_can_be_stopped_or_none_is_to_be(

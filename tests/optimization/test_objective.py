@@ -213,6 +213,9 @@ def test_pruning_waits_for_the_end_of_the_anneal_unless_told_otherwise() -> None
     assert min_prune_step(parse_experiment(long)) == 64
     assert never_settled(parse_experiment(long)) == ["time"]
     assert never_settled(parse_experiment(BASE)) == []
+    # The pruner is asked after the first of the two evaluations, at step 32, not after the last.
+    late = merge_configs(BASE, {"reward_shaping": {"time": {"weight_schedule": {"end_step": 33}}}})
+    assert never_settled(parse_experiment(late)) == ["time"]
 
 
 def test_a_diverged_trial_is_worse_than_anything_seen() -> None:

@@ -260,40 +260,83 @@ def test_a_larger_p_wants_fewer_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pruner", "key"),
+    ("pruner", "key", "first"),
     [
-        ({"name": "median", "n_warmup_steps": 7}, "n_warmup_steps"),
-        ({"name": "percentile", "percentile": 25, "n_warmup_steps": 7}, "n_warmup_steps"),
-        ({"name": "threshold", "lower": 1.0, "n_warmup_steps": 7}, "n_warmup_steps"),
-        ({"name": "halving", "min_resource": 7}, "min_resource"),
+        ({"name": "median", "n_warmup_steps": 7}, "n_warmup_steps", 7),
+        ({"name": "percentile", "percentile": 25, "n_warmup_steps": 7}, "n_warmup_steps", 7),
+        ({"name": "threshold", "lower": 1.0, "n_warmup_steps": 7}, "n_warmup_steps", 7),
+        ({"name": "halving", "min_resource": 7}, "min_resource", 7),
+        (
+            {"name": "halving", "min_early_stopping_rate": 0, "min_resource": 7},
+            "min_resource",
+            7,
+        ),
         (
             {"name": "halving", "min_early_stopping_rate": 1, "min_resource": 3},
             "min_early_stopping_rate",
+            9,
         ),
+    ],
+)
+def test_a_pruner_that_stops_a_trial_at_its_last_step_at_the_earliest_is_told(
+    pruner: Any, key: str, first: int
+) -> None:
+    (problem,) = check_pruner(pruner, n_evaluations=first, n_seeds=1)
+    assert problem.path == ("tuning", "pruner", key)
+    assert f"stops no trial before the last of its {first} steps" in str(problem)
+    # With one step more there is something to save.
+    assert check_pruner(pruner, n_evaluations=first + 1, n_seeds=1) == []
+    assert stopped_at(pruner, n_evaluations=first + 1) == first
+
+
+@pytest.mark.parametrize(
+    ("pruner", "key"),
+    [
+        ({"name": "hyperband", "min_resource": 9}, "min_resource"),
+        (
+            {"name": "halving", "min_resource": "auto", "min_early_stopping_rate": 2},
+            "min_early_stopping_rate",
+        ),
+        ({"name": "halving", "min_early_stopping_rate": 10**9}, "min_early_stopping_rate"),
         ({"name": "patient", "patience": 7}, "patience"),
         (
-            {"name": "patient", "patience": 1, "wrapped": {"name": "median", "n_warmup_steps": 7}},
+            {"name": "patient", "patience": 1, "wrapped": {"name": "median", "n_warmup_steps": 9}},
             "",
         ),
     ],
 )
-def test_a_pruner_that_acts_after_the_last_step_only_is_told(pruner: Any, key: str) -> None:
-    first = {"patience": 9, "min_early_stopping_rate": 9}.get(key, 7)
-    # With as many steps as that there is nothing left to save; with one more there is.
-    (problem,) = check_pruner(pruner, n_evaluations=first, n_seeds=1)
-    assert problem.path[:2] == ("tuning", "pruner")
-    assert problem.path[-1] == (key or "n_warmup_steps")
-    assert f"must be lower, as no trial is stopped before step {first}" in str(problem)
-    assert check_pruner(pruner, n_evaluations=first + 1, n_seeds=1) == []
-    assert check_pruner(pruner, n_evaluations=first, n_seeds=2) == []
-    if "patience" not in pruner:
-        assert stopped_at(pruner, n_evaluations=first + 1) == first
+def test_so_is_every_other_that_knows_when_it_begins(pruner: Any, key: str) -> None:
+    (problem,) = check_pruner(pruner, n_evaluations=9, n_seeds=1)
+    assert problem.path[2:] == ((key,) if key else ("wrapped", "n_warmup_steps"))
 
 
-@pytest.mark.parametrize("name", PRUNERS)
-def test_a_single_evaluation_is_no_mistake_of_the_pruner(name: str) -> None:
-    if name != "patient":
-        assert check_pruner(GIVEN[name], n_evaluations=1) == []
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        {"name": "median", "n_warmup_steps": 8},
+        {"name": "hyperband", "min_resource": 8},
+        {"name": "halving", "min_resource": "auto", "min_early_stopping_rate": 1},
+        {"name": "patient", "patience": 6},
+        {"name": "patient", "patience": 3, "wrapped": None},
+    ],
+)
+def test_one_that_may_stop_a_trial_before_its_last_step_is_not(pruner: Any) -> None:
+    assert check_pruner(pruner, n_evaluations=9, n_seeds=1) == []
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        *(GIVEN[name] for name in PRUNERS if name != "patient"),
+        {"name": "median", "n_warmup_steps": 1},
+        {"name": "halving", "min_resource": 1},
+        {"name": "patient", "patience": 0},
+    ],
+)
+def test_that_a_single_evaluation_leaves_nothing_to_stop_is_no_mistake_of_the_pruner(
+    pruner: Any,
+) -> None:
+    assert check_pruner(pruner, n_evaluations=1) == []
 
 
 def test_pruners_of_optuna_are_taken_as_they_are() -> None:

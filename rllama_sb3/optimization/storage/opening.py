@@ -1,4 +1,4 @@
-"""Where a study is kept: in memory, in a file, in a database server, or behind a proxy of one."""
+"""Opens the storage of a study by its URL, and says what is wrong with either."""
 
 from __future__ import annotations
 
