@@ -63,8 +63,8 @@ class ComparisonDisplay:
         elif not run.was_known:
             say(
                 self._console,
-                f"test run {self._n_done}/{self._n_runs}: {run.name}, seed {run.seed}: "
-                f"env return {format_return(run.env_return)}  {self._render_left()}",
+                f"test run {self._n_done}/{self._n_runs}: {run.name}, seed {run.seed}, "
+                f"env return: {format_return(run.env_return)}  {self._render_left()}",
             )
 
     def _render_left(self) -> str:
