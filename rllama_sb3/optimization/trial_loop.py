@@ -74,6 +74,8 @@ class TrialLoop:
         self._stop_before = stop_before
         # The trial that is being run, while what it raises is not its own failure.
         self._present: Trial | None = None
+        # Why nobody is to try another trial, once the present one has raised.
+        self._bug: str | None = None
 
     def run(
         self,
@@ -115,6 +117,9 @@ class TrialLoop:
                     gc_after_trial=gc_after_trial,
                 )
             except Exception:
+                if self._bug is not None:
+                    # Only now, as whoever sees it ends the workers: the trial has ended before.
+                    stop_study(study, self._bug)
                 if not self._was_taken_away(study):
                     raise
             # A sampler stops it when nothing is left to propose; the loop sees that by itself.
@@ -158,7 +163,7 @@ class TrialLoop:
             if ran_out_of_memory(error):
                 # With other values it need not.
                 raise MemoryError(first_line(error)) from error
-            stop_study(trial.study, describe_failure(trial, error))
+            self._bug = describe_failure(trial, error)
             raise
 
     def _was_taken_away(self, study: Study) -> bool:
