@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib
+import io
 import json
 import math
 import multiprocessing
@@ -88,17 +89,15 @@ class ResultsFile:
         """
         if not self.path.exists():
             return {}
-        with self.path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            header = next(reader, None)
-            if header is not None and tuple(header) != _COLUMNS:
-                self._refuse("must be a file of results, or not exist yet")
-            rows = list(reader)
-        if rows and not self.path.read_bytes().endswith(b"\n"):
-            rows.pop()
+        text = self.path.read_text(encoding="utf-8")
+        rows = list(csv.reader(io.StringIO(text)))
+        if rows and tuple(rows[0]) != _COLUMNS:
+            self._refuse("must be a file of results, or not exist yet")
+        # A last line that does not end was cut off, perhaps within its number.
+        whole = rows[1:] if text.endswith("\n") else rows[1:-1]
         return {
             row[0]: float(row[3])
-            for row in rows
+            for row in whole
             if len(row) == len(_COLUMNS) and _is_number(row[3])
         }
 

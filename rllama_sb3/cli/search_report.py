@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllama_sb3.cli.console import format_number, say_pairs, shell_line
+from rllama_sb3.optimization.named import given_name
 from rllama_sb3.optimization.objective import never_settled
 from rllama_sb3.optimization.storage.url import hide_passwords, shown_storage
 from rllama_sb3.optimization.study.ranking import main_value, state_of
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 def describe_unpruned(experiment: ExperimentConfig) -> str | None:
     """Returns why the pruner will stop no trial like the first, if it will not for its weights."""
     tuning = experiment.tuning
-    named = tuning.pruner if isinstance(tuning.pruner, str) else tuning.pruner.get("name")
-    is_told = tuning.prune_during_anneal or tuning.seeds_per_trial > 1 or named == "none"
+    if tuning.prune_during_anneal or given_name(tuning.pruner) == "none":
+        return None
+    if tuning.seeds_per_trial > 1 or experiment.evaluation.n_evaluations == 1:
+        return None  # It is asked between seeds; or there is nothing to stop, whatever the weights.
     names = never_settled(experiment)
-    if is_told or experiment.evaluation.n_evaluations == 1 or not names:
+    if not names:
         return None
     return (
         "The pruner stops no trial like your config, as weights change until the end of the "

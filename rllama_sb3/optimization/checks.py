@@ -7,7 +7,7 @@ from optuna.samplers import BaseSampler
 
 from rllama_sb3.config.models import TuningConfig
 from rllama_sb3.errors import Problem
-from rllama_sb3.optimization.named import Named
+from rllama_sb3.optimization.named import Named, given_name
 from rllama_sb3.optimization.pruners import check_pruner
 from rllama_sb3.optimization.samplers import check_sampler
 from rllama_sb3.optimization.search_space import SearchSpace
@@ -58,7 +58,7 @@ def _check_penalty(tuning: TuningConfig, pruner: Named | BasePruner) -> list[Pro
         rule = "must be 0 with one seed per trial, which has no spread"
         remedy = "Raise tuning.seeds_per_trial to 2 or more."
         return [Problem(path, rule, penalty, remedy)]
-    name = pruner if isinstance(pruner, str | BasePruner) else pruner.get("name")
+    name = given_name(pruner)
     if name == "wilcoxon" or isinstance(name, WilcoxonPruner):
         # A trial that is worse on every seed, but steadier, may be worth more.
         rule = "must be 0 with the pruner wilcoxon, which compares seed by seed and sees no spread"

@@ -32,7 +32,7 @@ from rllama_sb3.config.models import ExperimentConfig, ObjectiveConfig
 from rllama_sb3.envs.factory import build_vec_env
 from rllama_sb3.errors import Path, Problem, did_you_mean
 from rllama_sb3.evaluation import run_episodes
-from rllama_sb3.optimization.named import Named
+from rllama_sb3.optimization.named import Named, given_name
 from rllama_sb3.seeding import evaluation_seed
 from rllama_sb3.training import torch_threads
 
@@ -82,10 +82,12 @@ def check_objectives(
             rule = "must be a component of reward_shaping"
             remedy = remedy or "Add it there; with initial_weight: 0 it is measured only."
             problems.append(Problem(place, rule, objective.component, remedy))
-    if objectives and _name(pruner) != "none" and not isinstance(pruner, NopPruner):
+    if objectives and given_name(pruner) != "none" and not isinstance(pruner, NopPruner):
         rule = "must be none with several objectives: trials are not compared by one number"
-        problems.append(Problem(("tuning", "pruner"), rule, _name(pruner), "Write pruner: none."))
-    if objectives and _name(sampler) == "cmaes":
+        problems.append(
+            Problem(("tuning", "pruner"), rule, given_name(pruner), "Write pruner: none.")
+        )
+    if objectives and given_name(sampler) == "cmaes":
         rule = "must be one for several objectives"
         remedy = "Use tpe, nsga2 or gp."
         problems.append(Problem(("tuning", "sampler"), rule, "cmaes", remedy))
@@ -153,10 +155,6 @@ def worse_than_seen(seen: Sequence[float], direction: str, penalty: float) -> fl
 def directions_of(objectives: Mapping[str, ObjectiveConfig]) -> list[str]:
     """Returns the direction of each number, that of the env return first."""
     return ["maximize", *(objective.direction for objective in objectives.values())]
-
-
-def _name(given: Any) -> Any:
-    return given.get("name") if isinstance(given, Mapping) else given
 
 
 class _RawValues(EnvReturnHook):

@@ -40,6 +40,16 @@ class Kind:
     at_least: Mapping[str, float] = field(default_factory=dict)
 
 
+def given_name(given: Any) -> Any:
+    """Returns the name that somebody gave, whatever it is; an object that is no name as it is.
+
+    Example:
+        >>> given_name({"name": "coin", "bias": 1}), given_name("coin"), given_name({"bias": 1})
+        ('coin', 'coin', None)
+    """
+    return given.get(_NAME) if isinstance(given, Mapping) else given
+
+
 def name_of(given: Named, kinds: Mapping[str, Kind], path: Path) -> str:
     """Returns the name alone.
 
@@ -55,7 +65,7 @@ def name_of(given: Named, kinds: Mapping[str, Kind], path: Path) -> str:
         >>> name_of({"name": "coin", "bias": 1}, {"coin": Kind(object)}, ("sampler",))
         'coin'
     """
-    name: Any = given.get(_NAME) if isinstance(given, Mapping) else given
+    name = given_name(given)
     if isinstance(name, str) and name in kinds:
         return name
     rule = f"must be one of {', '.join(kinds)}"

@@ -42,7 +42,7 @@ from rllama_sb3.errors import (
     did_you_mean,
     format_path,
 )
-from rllama_sb3.optimization.named import Named
+from rllama_sb3.optimization.named import Named, given_name
 from rllama_sb3.optimization.search_space.conditions import value_at
 from rllama_sb3.optimization.search_space.defaults import default_at, known_keys
 from rllama_sb3.optimization.search_space.leaves import DeclaredLeaf
@@ -126,7 +126,7 @@ def check_constrained_sampler(
         constraints: Those of the search, which may be none.
         sampler: Who proposes.
     """
-    name = sampler.get("name") if isinstance(sampler, Mapping) else sampler
+    name = given_name(sampler)
     if not constraints or not (name == "gp" or isinstance(name, GPSampler)):
         return []
     rule = (
